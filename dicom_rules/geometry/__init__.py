@@ -1,0 +1,11 @@
+"""From the instances of a series to one regular volume, or a refusal that names the place at fault.
+
+In: pydicom data sets of one series, classic or enhanced. Out: a `Volume` (array, affine, slice references).
+Never reorders by InstanceNumber, never fills a gap, never resamples.
+"""
+
+from __future__ import annotations
+
+from dicom_rules.geometry.types import SliceRef, Volume
+
+__all__ = ["SliceRef", "Volume"]
