@@ -1,0 +1,90 @@
+"""The command `medk2n`: one module per sub-command, errors turned into one line and an exit code.
+
+Exit codes: 0 done; 2 wrong usage; 3 bad input; 4 refused for safety; 5 a peer could not be reached;
+1 everything else. Importing this module costs no torch: commands import what is heavy when they run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from medk2n_node.cli.context import Invocation, print_json
+
+COMMANDS = ("serve", "demo", "send", "classify", "plan", "synthesize", "studies", "echo", "doctor", "config")
+
+app = typer.Typer(
+    name="medk2n",
+    help="A PACS node that synthesises the MR contrasts a study lacks. For research use only.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config",
+            envvar="MEDK2N_CONFIG",
+            metavar="FILE",
+            help="Configuration file; without it ./node.toml where there is one, else the defaults.",
+        ),
+    ] = None,
+) -> None:
+    """A PACS node that synthesises the MR contrasts a study lacks. For research use only."""
+    local = Path("node.toml")
+    context.obj = Invocation(config_file=config if config else local if local.is_file() else None)
+
+
+def _register_commands() -> None:
+    for name in COMMANDS:
+        module_name = f"medk2n_node.cli.{name}"
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            if error.name != module_name:
+                raise
+            continue
+        module.register(app)
+
+
+_register_commands()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run `medk2n` with `arguments` (default: the process's own) and give its exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    as_json = "--json" in given
+    try:
+        outcome = app(args=given or ["--help"], prog_name="medk2n", standalone_mode=False)
+    except TyperException as error:
+        return _report(as_json, "usage", "medk2n", error.format_message().rstrip("."), "See --help", error.exit_code)
+    except typer.Abort:
+        return _report(as_json, "aborted", "medk2n", "stopped before it was done", "", 1)
+    except KeyboardInterrupt:
+        return _report(as_json, "interrupted", "medk2n", "interrupted", "", 1)
+    except Exception as error:
+        # The rooms below have error trees of their own, all with these four fields; they are matched by
+        # form so that no command pays for importing a room it does not use. Anything else is a defect.
+        fields = [getattr(error, name, None) for name in ("code", "subject", "reason", "cure")]
+        if not all(isinstance(field, str) for field in fields):
+            raise
+        code, subject, reason, cure = (str(field) for field in fields)
+        return _report(as_json, code, subject, reason, cure, int(getattr(error, "exit_code", 3)))
+    return outcome if isinstance(outcome, int) else 0
+
+
+def _report(as_json: bool, code: str, subject: str, reason: str, cure: str, exit_code: int) -> int:
+    print(f"error: {subject}: {reason.rstrip('.')}." + (f" {cure.rstrip('.')}." if cure else ""), file=sys.stderr)
+    if as_json:
+        print_json({"error": {"code": code, "subject": subject, "reason": reason, "cure": cure}})
+    return exit_code

@@ -1,0 +1,1 @@
+"""Instance files on disk and the tables about them."""

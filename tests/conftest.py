@@ -1,0 +1,25 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real test studies and volumes that lies beside the checkout.
+
+    Absent on a developer's machine: the test is skipped with one line. Absent in CI: a failure.
+    """
+    if SHARED_DATA.is_dir():
+        return SHARED_DATA
+    line = f"the shared test data are not at {SHARED_DATA}"
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(line)
+    pytest.skip(line)
