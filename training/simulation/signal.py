@@ -110,7 +110,7 @@ def _mprage(tissue: Tissue, sequence: Mprage) -> float:
     step = cos(radians(sequence.flip_deg)) * e_echo
     driven = (1.0 - e_echo) / (1.0 - step)  # where the train alone would settle
     e_before, e_after = exp(-before / t1), exp(-after / t1)
-    whole = step**sequence.shots
+    whole = float(step**sequence.shots)
     # Each part of the cycle maps M to a + bM; the cycle's fixed point is the steady state.
     # inversion, wait:  M1 = (1 - e_before) - inversion e_before M
     # train:            M2 = driven (1 - whole) + whole M1
@@ -118,7 +118,7 @@ def _mprage(tissue: Tissue, sequence: Mprage) -> float:
     constant = (1.0 - e_after) + e_after * (driven * (1.0 - whole) + whole * (1.0 - e_before))
     steady = constant / (1.0 + e_after * whole * sequence.inversion * e_before)
     first = (1.0 - e_before) - sequence.inversion * e_before * steady
-    half = step ** (sequence.shots / 2.0)
+    half = float(step ** (sequence.shots / 2.0))
     centre = driven + (first - driven) * half
     return centre * sin(radians(sequence.flip_deg)) * exp(-sequence.te_ms / tissue.t2star_ms)
 

@@ -82,10 +82,13 @@ def test_spoiled_gradient_echo_peaks_at_the_ernst_angle() -> None:
     assert at[1] > at[0] and at[1] > at[2]
 
 
+def relax(m: float, ms: float) -> float:
+    return 1.0 - (1.0 - m) * exp(-ms / WATER.t1_ms)
+
+
 def test_mprage_equals_the_pulse_by_pulse_steady_state() -> None:
     sequence = Mprage(tr_ms=2000, te_ms=3, ti_ms=900, flip_deg=9, echo_spacing_ms=7, shots=160)
     flip, m, seen = radians(9), 1.0, 0.0
-    relax = lambda value, ms: 1.0 - (1.0 - value) * exp(-ms / WATER.t1_ms)  # noqa: E731
     for _ in range(20):
         m = relax(-sequence.inversion * m, 900 - 80 * 7)
         for shot in range(160):
