@@ -1,0 +1,103 @@
+# medk2n: the commands for people and for CI. `make` alone lists them.
+#
+#   V            where the environment lives                        (default .venv)
+#   PYTHON       the Python that builds it, 3.11 or newer            (default python3)
+#   TORCH_INDEX  a further index to take PyTorch from. Without a GPU:
+#                  make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+#                (about 200 MB instead of about 3 GB of CUDA libraries)
+#   PIP_EXTRA    anything else for pip, such as --find-links /media/usb/wheels --no-index
+#   ARGS         passed on to the command: make demo ARGS="--study DIR", make test ARGS="tests/unit -x"
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+V           ?= .venv
+PYTHON      ?= python3
+TORCH_INDEX ?=
+PIP_EXTRA   ?=
+ARGS        ?=
+
+PY    := $(V)/bin/python
+PIP   := $(PY) -m pip --disable-pip-version-check
+LOCKED = $(PIP) install --no-deps --no-build-isolation --require-hashes $(PIP_EXTRA)
+
+# sam2's setup.py must not look for a CUDA compiler; somebody else's PYTHONPATH must not win over what is installed here.
+export SAM2_BUILD_CUDA := 0
+unexport PYTHONPATH
+
+.PHONY: help install demo test check format bench docs wheel lock clean
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' \
+	  | while IFS='|' read -r name words; do printf '  make %-8s %s\n' "$$name" "$$words"; done
+
+install: $(V)/.base  ## the environment in .venv with the node in it, nothing else
+
+demo: $(V)/.demo  ## a study goes in, a synthetic series comes back, on this machine alone (two minutes)
+	@$(V)/bin/medk2n demo $(ARGS)
+
+test: $(V)/.test  ## the whole test suite
+	$(PY) -m pytest $(ARGS)
+
+check: $(V)/.dev  ## lint, format, types, and who may import whom
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(V)/bin/lint-imports
+	$(PY) docs/build.py --check
+
+format: $(V)/.dev  ## put the source in the form that `make check` wants
+	$(PY) -m ruff check --fix-only --quiet .
+	$(PY) -m ruff format .
+
+bench: $(V)/.demo  ## how fast this machine receives and synthesises
+	$(PY) bench/run.py $(ARGS)
+
+docs: $(V)/.base  ## redraw the parts of docs/ that come from the code
+	$(PY) docs/build.py
+
+wheel: $(V)/.base  ## dist/medk2n-*.whl
+	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+
+lock:  ## write the hashes again after a pin in requirements/*.in has changed (needs uv)
+	@for pair in base:lock demo:demo test:test dev:dev; do \
+	  uv pip compile --quiet --no-deps --universal --python-version 3.11 --generate-hashes --no-annotate \
+	    --custom-compile-command 'make lock' requirements/$${pair%:*}.in --output-file requirements/$${pair#*:}.txt; \
+	done
+
+clean:  ## remove the environment and everything built
+	rm -rf $(V) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+
+# The order matters. PyTorch goes first, by itself, so that the build that fits this machine is taken; the rest goes
+# in without dependency resolution, so that nothing can lift it; sam2 leaves a stray package `training` behind, which
+# would hide ours; the project goes last.
+$(V)/.base: pyproject.toml requirements/torch.txt requirements/lock.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: medk2n needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) -V 2>&1). make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "[1/5] a new environment in $(V)"
+	@$(PYTHON) -m venv $(V)
+	@echo "[2/5] PyTorch (the largest part: 200 MB without CUDA, 3 GB with)"
+	@$(PIP) install -r requirements/torch.txt $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) $(PIP_EXTRA)
+	@echo "[3/5] $$(grep -c '==' requirements/lock.txt) locked packages"
+	@$(LOCKED) -r requirements/lock.txt
+	@echo "[4/5] clearing away what sam2 leaves behind"
+	@$(PY) medk2n_node/installation/stray.py
+	@echo "[5/5] medk2n itself"
+	@$(PIP) install --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+$(V)/.demo: requirements/demo.txt $(V)/.base
+	@echo "[demo] the phantom's tissue maps and the plotting library"
+	@$(LOCKED) -r requirements/demo.txt
+	@touch $@
+
+$(V)/.test: requirements/test.txt $(V)/.demo
+	@echo "[test] the test runner, and dciodvfy to judge the objects"
+	@$(LOCKED) -r requirements/test.txt
+	@touch $@
+
+$(V)/.dev: requirements/dev.txt $(V)/.base
+	@echo "[dev] ruff, mypy, import-linter"
+	@$(LOCKED) -r requirements/dev.txt
+	@touch $@

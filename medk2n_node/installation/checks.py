@@ -1,0 +1,28 @@
+"""One finding of `medk2n doctor`, and what it means for the exit code."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+
+class State(enum.StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARNING = "warning"  # the node runs; something a person should know
+    ERROR = "error"  # the node would not run, or not rightly
+    UNREACHABLE = "unreachable"  # a DICOM peer does not answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What was looked at, what was found, and what to do where it is not well."""
+
+    name: str
+    state: State
+    found: str
+    cure: str = ""
+
+    def to_json(self) -> dict[str, str]:
+        return {"name": self.name, "state": str(self.state), "found": self.found, "cure": self.cure}
