@@ -1,4 +1,5 @@
-"""Rules over DICOM data sets: which series is which, what is missing, where a slice lies, how a result is written.
+"""Rules over DICOM data sets: which series is which, what is missing, where a slice lies, how a result is
+written.
 
 In: pydicom data sets and plain values. Out: frozen values with sentences that say why. Never: disk, network,
 database or clock. The doors are the sub-packages `classify`, `geometry`, `protocols` and `derive`.

@@ -1,7 +1,7 @@
 """Which contrast a series shows, from its headers.
 
-In: the headers of one series. Out: a `SeriesClass` with its evidence in sentences. Never reads a file, a pixel or
-a clock, and never guesses: where the evidence does not suffice the contrast is None.
+In: the headers of one series. Out: a `SeriesClass` with its evidence in sentences. Never reads a file, a
+pixel or a clock, and never guesses: where the evidence does not suffice the contrast is None.
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ PLANES: tuple[str, ...] = ("axial", "sagittal", "coronal", "oblique", "3d")
 class SeriesClass:
     """One series: its contrast, or None when it is none of ours or the evidence does not suffice.
 
-    `usable` says whether the series may serve as a source or count as present; `unusable_because` then holds a
-    reason code (not_head, synthetic, derived, localizer, blank_pixels, geometry, no_contrast, ...). `evidence`
-    are the sentences that led there, in the order in which they were weighed. Lengths are in mm.
+    `usable` says whether the series may serve as a source or count as present; `unusable_because` then holds
+    a reason code (not_head, synthetic, derived, localizer, blank_pixels, geometry, no_contrast, ...).
+    `evidence` are the sentences that led there, in the order in which they were weighed. Lengths are in mm.
     """
 
     study_uid: str

@@ -7,5 +7,6 @@ Never reorders by InstanceNumber, never fills a gap, never resamples.
 from __future__ import annotations
 
 from dicom_rules.geometry.types import SliceRef, Volume
+from dicom_rules.geometry.volume import check, to_volume
 
-__all__ = ["SliceRef", "Volume"]
+__all__ = ["SliceRef", "Volume", "check", "to_volume"]

@@ -31,8 +31,9 @@ class Volume:
     """One series as an array on a regular grid.
 
     `array` is (S, R, C) float32 with the modality rescale applied where the object has one; `affine` is 4x4
-    float64 and maps [column, row, slice, 1] to patient coordinates in mm (DICOM LPS); `slices` are in the order
-    of s, ascending along the normal (row direction x column direction). `notes` are sentences worth showing.
+    float64 and maps [column, row, slice, 1] to patient coordinates in mm (DICOM LPS); `slices` are in the
+    order of s, ascending along the normal (row direction x column direction). `notes` are sentences worth
+    showing.
     """
 
     array: npt.NDArray[np.float32]

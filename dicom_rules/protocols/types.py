@@ -11,8 +11,8 @@ from typing import Any
 class Abilities:
     """What the model in force can do.
 
-    `key_preference[source][target]` is the score in dB that this source alone reaches for this target; the key
-    source of a target is the best of those present.
+    `key_preference[source][target]` is the score in dB that this source alone reaches for this target; the
+    key source of a target is the best of those present.
     """
 
     contrasts: tuple[str, ...]
