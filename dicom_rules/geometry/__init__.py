@@ -6,7 +6,8 @@ Never reorders by InstanceNumber, never fills a gap, never resamples.
 
 from __future__ import annotations
 
+from dicom_rules.geometry.frames import Frame, frames_of
 from dicom_rules.geometry.types import SliceRef, Volume
 from dicom_rules.geometry.volume import check, to_volume
 
-__all__ = ["SliceRef", "Volume", "check", "to_volume"]
+__all__ = ["Frame", "SliceRef", "Volume", "check", "frames_of", "to_volume"]
