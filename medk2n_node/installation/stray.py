@@ -67,7 +67,9 @@ def _claims(site_packages: Path) -> list[tuple[str, str]]:
     claims = []
     for record in _records(site_packages):
         with record.open(newline="", encoding="utf-8") as lines:
-            claims += [(row[0], row[1]) for row in csv.reader(lines) if row and row[0].startswith(f"{STRAY}/")]
+            claims += [
+                (row[0], row[1]) for row in csv.reader(lines) if row and row[0].startswith(f"{STRAY}/")
+            ]
     return claims
 
 
@@ -91,7 +93,9 @@ def _forget(site_packages: Path) -> None:
         top_level = record.parent / "top_level.txt"
         top_level_row: list[str] | None = None
         if top_level.is_file():
-            kept = [line for line in top_level.read_text(encoding="utf-8").splitlines() if line.strip() != STRAY]
+            kept = [
+                line for line in top_level.read_text(encoding="utf-8").splitlines() if line.strip() != STRAY
+            ]
             _replace(top_level, "".join(f"{line}\n" for line in kept))
             name = top_level.relative_to(site_packages).as_posix()
             top_level_row = [name, _digest(top_level), str(top_level.stat().st_size)]
@@ -117,7 +121,11 @@ def main() -> int:
     places = [Path(argument) for argument in sys.argv[1:]] or [Path(sysconfig.get_path("purelib"))]
     for place in places:
         removed = remove(place)
-        print(f"removed sam2's stray package '{STRAY}' ({len(removed)} files)" if removed else "nothing to clear away")
+        print(
+            f"removed sam2's stray package '{STRAY}' ({len(removed)} files)"
+            if removed
+            else "nothing to clear away"
+        )
     return 0
 
 
