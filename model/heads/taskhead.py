@@ -1,0 +1,95 @@
+"""TaskHeadNet (paper section 2.5, equations 8 and 9): one shared encoder, three structurally different heads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.layers import ConvBlock, upsample
+
+#: Residual to the sources, direct regression, Haar sub-bands.
+HEADS = ("residual", "direct", "haar")
+#: Channels at half resolution: as wide as the FLOP budget of `nano` allows.
+MIDDLE = 28
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidates:
+    """For B slices and N targets: `images` (B, N, 3, H, W), interval half-widths `below`, `above` (B, N, H, W), the
+    shared representation (B*N, D, h, w) and its pooled form (B, N, D)."""
+
+    images: Tensor
+    below: Tensor
+    above: Tensor
+    shared: Tensor
+    pooled: Tensor
+
+
+def inverse_haar(bands: Tensor) -> Tensor:
+    """(B, 4, h, w) LL, LH, HL, HH -> (B, 1, 2h, 2w), orthonormal."""
+    ll, lh, hl, hh = bands.chunk(4, dim=1)
+    a, b = (ll + lh + hl + hh) / 2, (ll - lh + hl - hh) / 2
+    c, d = (ll + lh - hl - hh) / 2, (ll - lh - hl + hh) / 2
+    return F.pixel_shuffle(torch.cat([a, b, c, d], dim=1), 2)
+
+
+class TaskHeadNet(nn.Module):
+    """SharedEnc, a decoder to full resolution that meets the detail path, and the heads.
+
+    Full resolution carries 16 channels and no dense 3x3 convolution: those would dominate the whole network's cost.
+    """
+
+    def __init__(self, width: int, embed: int, fine: int, half: int) -> None:
+        super().__init__()
+        self.shared = nn.ModuleList(ConvBlock(width, condition=embed) for _ in range(2))
+        self.to_half = nn.Conv2d(width, MIDDLE, 1)
+        self.meet_half = nn.Conv2d(MIDDLE + half, MIDDLE, 1)
+        self.half_block = ConvBlock(MIDDLE, condition=embed)
+        self.to_full = nn.Conv2d(MIDDLE, 16, 1)
+        self.meet_full = nn.Conv2d(16 + fine, 16, 1)
+        self.full_block = ConvBlock(16, condition=embed, pointwise=False)
+        self.residual = nn.Conv2d(16, 3, 1)
+        self.direct = nn.Conv2d(16, 1, 3, padding=1)
+        self.haar = nn.Conv2d(16, 4, 3, padding=1)
+        self.widths = nn.Conv2d(16, 2, 1)
+        # The mix of sources starts closed: head 1 begins as a constant and opens where a source helps.
+        nn.init.zeros_(self.residual.weight)
+        with torch.no_grad():
+            self.residual.bias.copy_(torch.tensor([0.0, 0.0, 0.4]))
+            self.direct.bias.fill_(0.4)
+            self.haar.bias.copy_(torch.tensor([0.8, 0.0, 0.0, 0.0]))
+            self.widths.bias.fill_(-2.0)
+
+    def forward(self, fused: Tensor, fine: Tensor, half: Tensor, key: Tensor, mix: Tensor, target: Tensor) -> Candidates:
+        """Decode every (slice, target).
+
+        Args:
+            fused: (B, N, D, h, w); fine: (B, N, C1, H, W); half: (B, N, C2, H/2, W/2).
+            key, mix: (B, N, 1, H, W) the key image and the weighted mean of all source images.
+            target: (N, E) embeddings.
+        """
+        batch, count = fused.shape[:2]
+        condition = target[None].expand(batch, -1, -1).reshape(batch * count, -1)
+        x = fused.flatten(0, 1)
+        for block in self.shared:
+            x = block(x, condition)
+        shared = x
+        x = torch.cat([upsample(self.to_half(x)), half.flatten(0, 1)], dim=1)
+        middle = self.half_block(self.meet_half(x), condition)
+        low = self.to_full(middle)
+        x = torch.cat([upsample(low), fine.flatten(0, 1)], dim=1)
+        x = self.full_block(self.meet_full(x), condition)
+        gain = self.residual(x)
+        first = gain[:, 0:1] * key.flatten(0, 1) + gain[:, 1:2] * mix.flatten(0, 1) + gain[:, 2:3]
+        images = torch.cat([first, self.direct(x), inverse_haar(self.haar(low))], dim=1)
+        below, above = F.softplus(self.widths(x)).chunk(2, dim=1)
+        return Candidates(
+            images=images.unflatten(0, (batch, count)),
+            below=below.squeeze(1).unflatten(0, (batch, count)),
+            above=above.squeeze(1).unflatten(0, (batch, count)),
+            shared=shared,
+            pooled=shared.mean(dim=(2, 3)).unflatten(0, (batch, count)),
+        )

@@ -1,0 +1,195 @@
+"""Med-K2N: any K sources to any N targets, one page, top to bottom.
+
+B slices, K sources, N targets, P = N (K-1) pairs, D width; features at stride 4. Sources are encoded once whatever N
+is; sources, targets, pairs and heads each go through in one batched call.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.contrasts import CONTRASTS
+from model.encoder import ENCODERS, ImageEncoder
+from model.fusion import EffiWeightNet, PairContext, PreWeightNet, ThresholdNet
+from model.fusion.weights import HISTORY
+from model.heads import LevelNet, QualityFeedback, TaskHeadNet
+from model.scan import MultiScaleNet
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """The architecture, as stored in a bundle."""
+
+    encoder: str = "nano"
+    contrasts: tuple[str, ...] = CONTRASTS
+    embed: int = 32
+    fine: int = 12
+    half: int = 20
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values for the bundle's file."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What one forward pass gives for B slices, N targets, J = 3 heads.
+
+    Attributes:
+        images: (B, N, 3, H, W) candidates after fusion; base: (B, N, 1, H, W) their mean from the key source alone.
+        below, above: (B, N, H, W) distance to the lower and upper quantile.
+        errors: (B, N, 3, 2, h, w), base_errors: (B, N, 1, 2, h, w) expected error of each (QualityFeedback).
+        w_global, tau: (B, P); w_eff: (B, P, 1, h, w); pairs: the (source, target) positions of the P columns.
+    """
+
+    images: Tensor
+    base: Tensor
+    below: Tensor
+    above: Tensor
+    errors: Tensor
+    base_errors: Tensor
+    w_global: Tensor
+    tau: Tensor
+    w_eff: Tensor
+    pairs: tuple[tuple[int, int], ...]
+
+
+class MedK2N(nn.Module):
+    """The network. `sources` and `targets` are positions in `config.contrasts`."""
+
+    history: Tensor
+    key_score: Tensor
+
+    def __init__(self, config: NetworkConfig | None = None) -> None:
+        super().__init__()
+        self.config = config = config or NetworkConfig()
+        encoder = ENCODERS[config.encoder]
+        width, embed, count = encoder.width, config.embed, len(config.contrasts)
+        self.encoder = ImageEncoder(encoder)
+        self.detail_fine = nn.Sequential(nn.Conv2d(3, config.fine, 3, padding=1), nn.GELU())
+        self.detail_half = nn.Sequential(nn.Conv2d(config.fine, config.half, 3, stride=2, padding=1), nn.GELU())
+        self.source_embed = nn.Embedding(count, embed)
+        self.target_embed = nn.Embedding(count, embed)
+        self.modality = nn.Linear(embed, width)
+        self.detail_modality = nn.Linear(embed, config.fine)
+        self.multiscale = MultiScaleNet(width)
+        self.preweight = PreWeightNet(width, count, embed)
+        self.threshold = ThresholdNet(width, embed)
+        self.effiweight = EffiWeightNet(width, embed)
+        self.taskhead = TaskHeadNet(width, embed, config.fine, config.half)
+        self.level = LevelNet(embed)
+        self.quality = QualityFeedback(width, embed)
+        # Performance history p_ij and single-source scores P[i, j]: measured in training, frozen at inference.
+        self.register_buffer("history", torch.zeros(count, count, HISTORY))
+        self.register_buffer("key_score", torch.zeros(count, count))
+
+    def keys(self, sources: list[int], targets: list[int]) -> list[int]:
+        """Position (in `sources`) of the key source of each target: the best single source, ties in table order."""
+        return [max(range(len(sources)), key=lambda k: (float(self.key_score[sources[k], j]), -k)) for j in targets]
+
+    def encode(self, x: Tensor, sources: list[int]) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, K, 3, H, W) -> features (B, K, D, h, w), detail (B, K, C1, H, W) and (B, K, C2, H/2, W/2)."""
+        batch, k = x.shape[:2]
+        label = self.source_embed.weight[sources]  # (K, E)
+        images = x.flatten(0, 1)
+        levels = self.encoder(images)
+        shift = self.modality(label).repeat(batch, 1)[:, :, None, None]
+        features = self.multiscale([level + shift for level in levels])
+        fine = self.detail_fine(images) + self.detail_modality(label).repeat(batch, 1)[:, :, None, None]
+        half = self.detail_half(fine)
+        shape = (batch, k)
+        return features.unflatten(0, shape), fine.unflatten(0, shape), half.unflatten(0, shape)
+
+    def forward(
+        self,
+        x: Tensor,
+        sources: list[int],
+        targets: list[int],
+        levels: Tensor,
+        keys: list[int] | None = None,
+    ) -> Prediction:
+        """Synthesise every target from all sources.
+
+        Args:
+            x: (B, K, 3, H, W) slices z-1, z, z+1 of each source, normalised; H, W multiples of 32.
+            sources, targets: K and N contrast labels, disjoint.
+            levels: (B, K, LEVEL_FEATURES) histogram of each source's volume.
+            keys: position in `sources` of each target's key; default by `key_score`.
+        """
+        batch, k, n = x.shape[0], len(sources), len(targets)
+        keys = self.keys(sources, targets) if keys is None else keys
+        feature, fine, half = self.encode(x, sources)
+        centre = x[:, :, 1:2]  # (B, K, 1, H, W)
+        e_target = self.target_embed.weight[targets]
+        e_source = self.source_embed.weight[sources]
+        gain, offset = (v[:, :, None, None, None] for v in self.level(levels, e_source, e_target))
+
+        # Round A: every target from its key source alone.
+        key_feature, key_image = feature[:, keys], centre[:, keys]
+        first = self.taskhead(key_feature, fine[:, keys], half[:, keys], key_image, key_image, e_target)
+        base = gain * first.images.mean(dim=2, keepdim=True) + offset
+        base_errors = self.quality(base, first.shared, key_image, e_target)
+        pairs = tuple((i, j) for j in range(n) for i in range(k) if i != keys[j])
+        if not pairs:
+            none = x.new_zeros(batch, 0)
+            images = gain * first.images + offset
+            return Prediction(
+                images=images, base=base, below=first.below, above=first.above,
+                errors=self.quality(images, first.shared, key_image, e_target), base_errors=base_errors, w_global=none, tau=none,
+                w_eff=x.new_zeros(batch, 0, 1, *feature.shape[-2:]), pairs=(),
+            )  # fmt: skip
+
+        # Round B: each auxiliary source of each target sees the key, itself and the base prediction, never another.
+        aux, wanted = [i for i, _ in pairs], [j for _, j in pairs]
+        label = torch.tensor([targets[j] for j in wanted], device=x.device)
+        e_i, e_j = e_source[aux], e_target[wanted]
+        pooled = feature.mean(dim=(3, 4))  # (B, K, D)
+        error = base_errors.mean(dim=2).detach()  # (B, N, 2, h, w)
+        w_global, task, memory = self.preweight(
+            pooled[:, [keys[j] for j in wanted]], pooled[:, aux], first.pooled[:, wanted], e_i, e_j,
+            error.mean(dim=(3, 4))[:, wanted], label,
+        )  # fmt: skip
+        history = self.history[[sources[i] for i in aux], [targets[j] for j in wanted]]
+        tau, gate = self.threshold(w_global, memory, e_i, e_j, history)
+        context = PairContext(task=task, memory=memory, gate=gate, w_global=w_global, tau=tau)
+        w_eff = self.effiweight(context, key_feature[:, wanted], feature[:, aux], error[:, wanted], e_i, e_j)
+
+        # Equation 8, normalised so that the representation does not drift with K: key 1, auxiliaries w_ij.
+        member = F.one_hot(torch.tensor(wanted, device=x.device), n).to(x.dtype)  # (P, N)
+        second = self.taskhead(
+            _blend(key_feature, feature[:, aux], w_eff, member),
+            _blend(fine[:, keys], fine[:, aux], _resize(w_eff, 4), member),
+            _blend(half[:, keys], half[:, aux], _resize(w_eff, 2), member),
+            key_image,
+            _blend(key_image, centre[:, aux], _resize(w_eff, 4), member),
+            e_target,
+        )
+        images = gain * second.images + offset
+        errors = self.quality(images, second.shared, key_image, e_target)
+        return Prediction(
+            images=images, base=base, below=second.below, above=second.above, errors=errors,
+            base_errors=base_errors, w_global=w_global, tau=tau, w_eff=w_eff, pairs=pairs,
+        )  # fmt: skip
+
+
+def _resize(w: Tensor, factor: int) -> Tensor:
+    """(B, P, 1, h, w) -> (B, P, 1, h*factor, w*factor)."""
+    up = F.interpolate(w.flatten(0, 1), scale_factor=factor, mode="bilinear", align_corners=False)
+    return up.unflatten(0, w.shape[:2])
+
+
+def _blend(key: Tensor, aux: Tensor, w: Tensor, member: Tensor) -> Tensor:
+    """(key + sum_i w_i aux_i) / (1 + sum_i w_i) for each target.
+
+    Args:
+        key: (B, N, C, h, w); aux: (B, P, C, h, w); w: (B, P, 1, h, w); member: (P, N) which pair is whose.
+    """
+    if member.shape[1] == 1:
+        return (key + (w * aux).sum(dim=1, keepdim=True)) / (1 + w.sum(dim=1, keepdim=True))
+    total = torch.einsum("bpchw,pn->bnchw", w * aux, member)
+    weight = torch.einsum("bpchw,pn->bnchw", w, member)
+    return (key + total) / (1 + weight)

@@ -1,0 +1,106 @@
+"""Mamba-2's state-space duality (SSD, arXiv 2405.21060) in two forms with one set of parameters.
+
+    h_t = exp(dt_t A) h_(t-1) + dt_t B_t x_t,    y_t = C_t h_t + D x_t
+
+`ssd_recurrence` steps through time in float64: the oracle. `ssd_chunked` does the same sum by matrix products over
+chunks of Q steps: what runs, on CPU and on any GPU. Parameter names and row order are those of mamba_ssm's Mamba2
+(in_proj rows z, x, B, C, dt), so its kernel can take over on CUDA without another state dict.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+CHUNK = 64
+
+
+def ssd_recurrence(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+    """The recurrence itself, in float64.
+
+    Args:
+        x: (B, L, H, P) inputs; dt: (B, L, H) positive steps; a: (H,) negative; b, c: (B, L, N) one group.
+
+    Returns:
+        (B, L, H, P) float64, without the skip D x.
+    """
+    x, dt, a, b, c = (v.double() for v in (x, dt, a, b, c))
+    batch, length, heads, width = x.shape
+    state = x.new_zeros(batch, heads, width, b.shape[-1])
+    out = []
+    for t in range(length):
+        decay = torch.exp(dt[:, t] * a)[:, :, None, None]
+        state = decay * state + (dt[:, t, :, None] * x[:, t])[..., None] * b[:, t, None, None, :]
+        out.append((state * c[:, t, None, None, :]).sum(-1))
+    return torch.stack(out, dim=1)
+
+
+def ssd_chunked(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, chunk: int = CHUNK) -> Tensor:
+    """The same sum by chunks: inside a chunk a masked product, between chunks a short recurrence.
+
+    Exponents are differences of cumulative sums, clamped at zero before exp and masked before it as well: the upper
+    triangle holds large positive values whose exp would be inf and whose gradient nan.
+    """
+    batch, length, heads, width = x.shape
+    pad = -length % chunk
+    if pad:
+        x, dt = F.pad(x, (0, 0, 0, 0, 0, pad)), F.pad(dt, (0, 0, 0, pad))
+        b, c = F.pad(b, (0, 0, 0, pad)), F.pad(c, (0, 0, 0, pad))
+    n = x.shape[1] // chunk
+    xd = (x * dt[..., None]).reshape(batch, n, chunk, heads, width).permute(0, 1, 3, 2, 4)  # (B,n,H,Q,P)
+    log_decay = (dt * a).reshape(batch, n, chunk, heads).permute(0, 1, 3, 2)  # (B,n,H,Q)
+    b, c = b.reshape(batch, n, chunk, -1), c.reshape(batch, n, chunk, -1)
+    total = log_decay.cumsum(-1)
+    lower = torch.ones(chunk, chunk, dtype=torch.bool, device=x.device).tril()
+    gap = (total[..., :, None] - total[..., None, :]).masked_fill(~lower, 0.0).clamp(max=0.0)
+    weight = torch.exp(gap).masked_fill(~lower, 0.0)  # (B,n,H,Q,Q)
+    score = torch.einsum("bnqs,bnks->bnqk", c, b)[:, :, None]
+    inside = (weight * score) @ xd  # (B,n,H,Q,P)
+    # What each chunk leaves behind at its end, and what has come in from the chunks before.
+    to_end = torch.exp((total[..., -1:] - total).clamp(max=0.0))
+    left = torch.einsum("bnqs,bnhqp->bnhps", b, xd * to_end[..., None])  # (B,n,H,P,S)
+    carry = torch.exp(total[..., -1])  # (B,n,H)
+    state = x.new_zeros(batch, heads, width, b.shape[-1])
+    states = []
+    for i in range(n):
+        states.append(state)
+        state = carry[:, i, :, None, None] * state + left[:, i]
+    entering = torch.stack(states, dim=1)  # (B,n,H,P,S)
+    from_before = torch.einsum("bnqs,bnhps->bnhqp", c, entering) * torch.exp(total)[..., None]
+    y = (inside + from_before).permute(0, 1, 3, 2, 4).reshape(batch, n * chunk, heads, width)
+    return y[:, :length]
+
+
+class Mamba2(nn.Module):
+    """One Mamba-2 mixer over a sequence, (B, L, D) -> (B, L, D)."""
+
+    def __init__(self, width: int, inner: int = 128, head: int = 32, state: int = 16, kernel: int = 4) -> None:
+        super().__init__()
+        self.inner, self.head, self.state, self.heads = inner, head, state, inner // head
+        self.in_proj = nn.Linear(width, 2 * inner + 2 * state + self.heads, bias=False)
+        mixed = inner + 2 * state
+        self.conv1d = nn.Conv1d(mixed, mixed, kernel, groups=mixed, padding=kernel - 1)
+        step = torch.exp(torch.linspace(math.log(1e-3), math.log(1e-1), self.heads))
+        self.dt_bias = nn.Parameter(step + torch.log(-torch.expm1(-step)))  # softplus inverse
+        self.A_log = nn.Parameter(torch.log(torch.linspace(1, 8, self.heads)))
+        self.D = nn.Parameter(torch.ones(self.heads))
+        self.norm = nn.Module()
+        self.norm.weight = nn.Parameter(torch.ones(inner))
+        self.out_proj = nn.Linear(inner, width, bias=False)
+
+    def forward(self, u: Tensor) -> Tensor:
+        batch, length, _ = u.shape
+        z, mixed, dt = self.in_proj(u).split([self.inner, self.inner + 2 * self.state, self.heads], dim=-1)
+        mixed = F.silu(self.conv1d(mixed.transpose(1, 2))[..., :length].transpose(1, 2))
+        x, b, c = mixed.split([self.inner, self.state, self.state], dim=-1)
+        with torch.autocast(u.device.type, enabled=False):
+            x = x.float().reshape(batch, length, self.heads, self.head)
+            dt = F.softplus(dt.float() + self.dt_bias)
+            y = ssd_chunked(x, dt, -torch.exp(self.A_log.float()), b.float(), c.float())
+            y = (y + self.D[:, None] * x).reshape(batch, length, self.inner)
+            y = y * F.silu(z.float())
+            y = y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + 1e-5) * self.norm.weight
+        return torch.as_tensor(self.out_proj(y.to(u.dtype)))
