@@ -97,7 +97,7 @@ $(V)/.test: requirements/test.txt $(V)/.demo
 	@$(LOCKED) -r requirements/test.txt
 	@touch $@
 
-$(V)/.dev: requirements/dev.txt $(V)/.base
+$(V)/.dev: requirements/dev.txt $(V)/.test
 	@echo "[dev] ruff, mypy, import-linter"
 	@$(LOCKED) -r requirements/dev.txt
 	@touch $@

@@ -117,7 +117,7 @@ def pages() -> list[Path]:
 
 def _member_docstrings(source: str) -> dict[str, str]:
     """The string under each member of an enum class, by member name (Python does not keep it)."""
-    body = ast.parse(inspect.cleandoc(source)).body[0]
+    body = ast.parse(source).body[0]
     assert isinstance(body, ast.ClassDef)
     found = {}
     for statement, below in zip(body.body, body.body[1:], strict=False):
