@@ -14,7 +14,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from medk2n_node.config_source import Source, read_source
 
@@ -46,7 +54,9 @@ Pattern = Annotated[str, AfterValidator(_regular_expression)]
 class Section(BaseModel):
     """A table of the file: frozen, no unknown key, no value of another type."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False
+    )
 
 
 class NodeSection(Section):
@@ -65,7 +75,9 @@ class NodeSection(Section):
     @model_validator(mode="after")
     def _tls_is_whole(self) -> Self:
         if self.tls_port and not (self.tls_certificate and self.tls_key):
-            raise ValueError("tls_port needs tls_certificate and tls_key; example: tls_certificate = \"node.crt\"")
+            raise ValueError(
+                'tls_port needs tls_certificate and tls_key; example: tls_certificate = "node.crt"'
+            )
         if self.tls_port and self.tls_port == self.port:
             raise ValueError("port and tls_port must differ: a port speaks TLS or it does not")
         return self
@@ -86,7 +98,7 @@ class PeerSection(Section):
                 ipaddress.ip_network(host, strict=False)
             except ValueError as error:
                 raise ValueError(
-                    f"{host!r} is neither an IP address nor a network; example: hosts = [\"10.1.2.3\", \"10.1.4.0/24\"]"
+                    f'{host!r} is neither an IP address nor a network; example: hosts = ["10.1.2.3", "10.1.4.0/24"]'
                 ) from error
         return hosts
 
@@ -162,7 +174,9 @@ class ClassificationOverride(Section):
     @model_validator(mode="after")
     def _says_which(self) -> Self:
         if not (self.ae_title or self.station or self.description):
-            raise ValueError("an override needs ae_title, station or description; example: description = \"^AX FLAIR\"")
+            raise ValueError(
+                'an override needs ae_title, station or description; example: description = "^AX FLAIR"'
+            )
         return self
 
 
@@ -199,8 +213,8 @@ class ResultsSection(Section):
     def _product_is_somebodys_decision(self) -> Self:
         if self.content_qualification == "PRODUCT" and not self.qualification_decided_by.strip():
             raise ValueError(
-                "content_qualification = \"PRODUCT\" needs qualification_decided_by; "
-                "example: qualification_decided_by = \"Head of radiology, 2026-03-01\""
+                'content_qualification = "PRODUCT" needs qualification_decided_by; '
+                'example: qualification_decided_by = "Head of radiology, 2026-03-01"'
             )
         return self
 

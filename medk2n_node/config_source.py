@@ -62,16 +62,17 @@ class Source:
             )
         code = "config_missing_key" if fault["type"] == "missing" else "config_bad_value"
         message = fault["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-        shown = "" if fault["type"] == "missing" or isinstance(fault["input"], (dict, list)) else toml_value(fault["input"])
-        if isinstance(fault["input"], BaseModel):
-            shown = ""
-        reason = "this key is required" if fault["type"] == "missing" else f"{message}{', not ' + shown if shown else ''}"
+        given = fault["input"]
+        shown = "" if isinstance(given, (dict, list, tuple, BaseModel)) else f", not {toml_value(given)}"
+        reason = "this key is required" if fault["type"] == "missing" else message + shown
         example = valid_example(self.model, key)
         return ConfigError(
             code=code,
             subject=f"{place}: {dotted(key)}",
             reason=reason + more,
-            cure=f"A valid example: {example}" if example else "See node.toml for the keys and their defaults",
+            cure=f"A valid example: {example}"
+            if example
+            else "See node.toml for the keys and their defaults",
         )
 
     def _suggestion(self, key: KeyPath) -> str:
@@ -85,7 +86,9 @@ class Source:
         if not near:
             return "See node.toml for all keys"
         example = valid_example(self.model, tuple(near[0].split(".")))
-        return f"Did you mean {near[0]}? A valid example: {example}" if example else f"Did you mean {near[0]}?"
+        return (
+            f"Did you mean {near[0]}? A valid example: {example}" if example else f"Did you mean {near[0]}?"
+        )
 
 
 def read_source(path: Path | None, environ: Mapping[str, str], model: type[BaseModel]) -> Source:

@@ -1,12 +1,12 @@
 """What can go wrong in the node, in words that name the thing, the reason and the cure.
 
-    NodeError
-      ConfigError       the configuration cannot be used                      exit 3
-      UsageError        a command was asked for something that makes no sense exit 2
-      InputError        a file or folder that was given cannot be used        exit 3
-      SafetyError       it could be done, but not safely                      exit 4
-      PeerError         a DICOM peer could not be reached or refused          exit 5
-      StoreError        the storage or the database cannot be used            exit 1
+NodeError
+  ConfigError       the configuration cannot be used                      exit 3
+  UsageError        a command was asked for something that makes no sense exit 2
+  InputError        a file or folder that was given cannot be used        exit 3
+  SafetyError       it could be done, but not safely                      exit 4
+  PeerError         a DICOM peer could not be reached or refused          exit 5
+  StoreError        the storage or the database cannot be used            exit 1
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ class NodeError(Exception):
 
     default_exit_code: ClassVar[int] = 1
 
-    def __init__(self, *, code: str, subject: str, reason: str, cure: str, exit_code: int | None = None) -> None:
+    def __init__(
+        self, *, code: str, subject: str, reason: str, cure: str, exit_code: int | None = None
+    ) -> None:
         self.code = code
         self.subject = subject
         self.reason = reason

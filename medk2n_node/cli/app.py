@@ -67,7 +67,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         outcome = app(args=given or ["--help"], prog_name="medk2n", standalone_mode=False)
     except TyperException as error:
-        return _report(as_json, "usage", "medk2n", error.format_message().rstrip("."), "See --help", error.exit_code)
+        return _report(
+            as_json, "usage", "medk2n", error.format_message().rstrip("."), "See --help", error.exit_code
+        )
     except typer.Abort:
         return _report(as_json, "aborted", "medk2n", "stopped before it was done", "", 1)
     except KeyboardInterrupt:
@@ -84,7 +86,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _report(as_json: bool, code: str, subject: str, reason: str, cure: str, exit_code: int) -> int:
-    print(f"error: {subject}: {reason.rstrip('.')}." + (f" {cure.rstrip('.')}." if cure else ""), file=sys.stderr)
+    print(
+        f"error: {subject}: {reason.rstrip('.')}." + (f" {cure.rstrip('.')}." if cure else ""),
+        file=sys.stderr,
+    )
     if as_json:
         print_json({"error": {"code": code, "subject": subject, "reason": reason, "cure": cure}})
     return exit_code

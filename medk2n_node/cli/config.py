@@ -63,7 +63,9 @@ def as_toml(values: dict[str, Any]) -> str:
 
 
 def _lines(table: dict[str, Any]) -> str:
-    return "".join(f"{name} = {toml_value(value)}\n" for name, value in table.items() if not _is_blocks(value))
+    return "".join(
+        f"{name} = {toml_value(value)}\n" for name, value in table.items() if not _is_blocks(value)
+    )
 
 
 def _is_blocks(value: Any) -> bool:

@@ -9,9 +9,9 @@ identifier: `patient_hash` is a salted digest that only tells two patients apart
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
-from sqlalchemy import JSON, Dialect, ForeignKey, Index, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Dialect, ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -39,7 +39,10 @@ class UtcTime(TypeDecorator[datetime]):
 class Base(DeclarativeBase):
     """The declarative base; `Base.metadata` is what the migrations must end at."""
 
-    type_annotation_map = {datetime: UtcTime, dict[str, Any]: JSON, list[Any]: JSON}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: UtcTime,
+        dict[str, Any]: JSON(none_as_null=True),
+    }
 
 
 class Study(Base):
@@ -78,7 +81,7 @@ class Instance(Base):
     transfer_syntax: Mapped[str] = mapped_column(String(UID_LENGTH))
     path: Mapped[str] = mapped_column(String(255))
     """Relative to the storage root; `Store.path(row.path)` gives the file (DICOM Part 10)."""
-    size: Mapped[int]
+    size: Mapped[int] = mapped_column(BigInteger)
     sha256: Mapped[str] = mapped_column(String(64))
     received_at: Mapped[datetime]
     calling_ae: Mapped[str] = mapped_column(String(AE_LENGTH))

@@ -38,7 +38,10 @@ def test_a_misspelt_section_is_named(tmp_path: Path) -> None:
 
 def test_a_value_of_the_wrong_type_is_refused_with_an_example(tmp_path: Path) -> None:
     text = refusal(tmp_path, '[node]\nport = "11112"\n')
-    assert text == 'FILE line 2: node.port: Input should be a valid integer, not "11112". A valid example: port = 11112'
+    assert (
+        text
+        == 'FILE line 2: node.port: Input should be a valid integer, not "11112". A valid example: port = 11112'
+    )
 
 
 @pytest.mark.parametrize(
@@ -50,9 +53,15 @@ def test_a_value_of_the_wrong_type_is_refused_with_an_example(tmp_path: Path) ->
         ('[node]\nae_title = "SEVENTEEN_LETTERS"\n', "1 to 16 printable ASCII characters"),
         ('[node]\nae_title = "   "\n', "line 2: node.ae_title"),
         ('[targets]\nallowed = ["T1", "PD"]\n', "line 2: targets.allowed[1]"),
-        ('[[peers]]\nae_title = "A"\nhosts = ["not a host"]\n', 'example: hosts = ["10.1.2.3", "10.1.4.0/24"]'),
+        (
+            '[[peers]]\nae_title = "A"\nhosts = ["not a host"]\n',
+            'example: hosts = ["10.1.2.3", "10.1.4.0/24"]',
+        ),
         ('[[peers]]\nhosts = ["10.0.0.1"]\n', "line 1: peers[0].ae_title: this key is required"),
-        ("[completion]\nquiet_min_seconds = 90\nquiet_max_seconds = 20\n", "must not be above quiet_max_seconds"),
+        (
+            "[completion]\nquiet_min_seconds = 90\nquiet_max_seconds = 20\n",
+            "must not be above quiet_max_seconds",
+        ),
         ("[node]\ntls_port = 2762\n", "tls_port needs tls_certificate and tls_key"),
         ('[results]\ncontent_qualification = "PRODUCT"\n', "needs qualification_decided_by"),
         ('[synthesis]\ndevice = "gpu"\n', "line 2: synthesis.device"),
@@ -95,7 +104,9 @@ def test_the_environment_outranks_the_file(tmp_path: Path) -> None:
 
 def test_a_wrong_variable_is_named(tmp_path: Path) -> None:
     text = refusal(tmp_path, "", MEDK2N__COMPLETION__QUIET_SECONDS="soon")
-    assert text.startswith("environment variable MEDK2N__COMPLETION__QUIET_SECONDS: completion.quiet_seconds:")
+    assert text.startswith(
+        "environment variable MEDK2N__COMPLETION__QUIET_SECONDS: completion.quiet_seconds:"
+    )
     assert "MEDK2N__NODE__PROT" in refusal(tmp_path, "", MEDK2N__NODE__PROT="1")
 
 
