@@ -1,0 +1,224 @@
+"""The synthesis of one revision, from files to files."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydicom.dataset import Dataset
+
+from dicom_rules.derive import Maker, SyntheticVolume, encode
+from dicom_rules.errors import GeometryError
+from dicom_rules.geometry import Volume
+from medk2n_node.synthesis.files import Write, write_objects
+from medk2n_node.synthesis.job import Job, MadeObject, Product, Progress, Refused, Target
+from medk2n_node.synthesis.ladder import climb_down, resolve_device
+from medk2n_node.synthesis.sources import read_headers, read_volume
+
+if TYPE_CHECKING:
+    from model import Bundle, Outputs, TargetResult
+
+Synthesize = Callable[..., Any]
+"""Called as `model.synthesize` is."""
+
+
+def run(
+    job: Job,
+    *,
+    write: Write,
+    bundle: Bundle,
+    maker: Maker,
+    device: str = "auto",
+    batch_slices: int = 8,
+    progress: Progress | None = None,
+    synthesize: Synthesize | None = None,
+) -> Product:
+    """Make every target of the job and write the objects.
+
+    Args:
+        job: what to make of which files.
+        write: puts a file below the results folder, durably (`Store.write_result`).
+        bundle: the weights in force.
+        maker: what the header says about the node and the model.
+        device: auto, cpu or cuda[:n]; where memory runs out smaller batches and then the CPU are tried.
+        batch_slices: slices given to the network at once.
+        progress: told the stage and its share done; may raise to end the run.
+        synthesize: the function to call in place of `model.synthesize`.
+
+    Raises:
+        Refused: the images or the model give a reason not to make anything.
+    """
+    report = progress or _silent
+    seconds: dict[str, float] = {}
+    needed = tuple(dict.fromkeys(source for target in job.targets for source in target.sources))
+    volumes: dict[str, Volume] = {}
+    headers: dict[str, list[Dataset]] = {}
+    with _timed(seconds, "read"):
+        for number, contrast in enumerate(needed):
+            report("read", number / len(needed))
+            volumes[contrast], headers[contrast] = _read(contrast, job.series[contrast])
+
+    objects: list[MadeObject] = []
+    targets: dict[str, Mapping[str, Any]] = {}
+    registrations: dict[str, Mapping[str, Any]] = {}
+    for (sources, reference), group in _groups(job):
+        outputs = _synthesize(
+            {contrast: volumes[contrast] for contrast in sources},
+            [target.contrast for target in group],
+            reference=reference,
+            bundle=bundle,
+            device=device,
+            batch_slices=batch_slices,
+            progress=report,
+            synthesize=synthesize,
+        )
+        for stage, spent in outputs.seconds.items():
+            seconds[stage] = seconds.get(stage, 0.0) + float(spent)
+        registrations.update({name: _registration(one) for name, one in outputs.registrations.items()})
+        for target in group:
+            result = outputs.targets[target.contrast]
+            targets[target.contrast] = _target_report(target, result, outputs)
+            if result.abstained:
+                continue
+            report("encode", 0.0)
+            with _timed(seconds, "encode"):
+                datasets = encode(
+                    _synthetic(target, result, outputs, reference),
+                    reference=volumes[reference],
+                    reference_headers=headers[reference],
+                    source_series={contrast: headers[contrast] for contrast in sources},
+                    maker=maker,
+                    revision=job.revision,
+                    series_number=target.series_number,
+                    made_at=job.made_at,
+                )
+            report("write", 0.0)
+            with _timed(seconds, "write"):
+                objects.extend(write_objects(write, target.contrast, datasets))
+
+    if not objects:
+        reasons = [reason for one in targets.values() for reason in one["reasons"]]
+        raise Refused(
+            code="abstained",
+            subject=f"study {job.study_uid}",
+            reason="; ".join(reasons) or "the model made none of the targets",
+            cure="Look at the source series; a later revision of the study is tried again",
+        )
+    notes = tuple(f"{contrast}: {note}" for contrast, volume in volumes.items() for note in volume.notes)
+    return Product(
+        objects=tuple(objects),
+        targets=targets,
+        registrations=registrations,
+        seconds={stage: round(spent, 3) for stage, spent in seconds.items()},
+        notes=notes,
+    )
+
+
+def _read(contrast: str, paths: Sequence[Path]) -> tuple[Volume, list[Dataset]]:
+    try:
+        return read_volume(paths), read_headers(paths)
+    except GeometryError as error:
+        raise Refused(
+            code=error.code, subject=f"the {contrast} series: {error.subject}", reason=error.reason, cure=error.cure
+        ) from error
+
+
+def _synthesize(
+    volumes: Mapping[str, Volume],
+    targets: Sequence[str],
+    *,
+    reference: str,
+    bundle: Bundle,
+    device: str,
+    batch_slices: int,
+    progress: Progress,
+    synthesize: Synthesize | None,
+) -> Outputs:
+    """Run the network; a reason it gives not to becomes `Refused`."""
+    import model
+
+    call = model.synthesize if synthesize is None else synthesize
+    images = {
+        contrast: model.Image(
+            array=volume.array, affine=volume.affine, frame_of_reference=volume.frame_of_reference_uid or None
+        )
+        for contrast, volume in volumes.items()
+    }
+
+    def attempt(place: str, size: int) -> Outputs:
+        outputs: Outputs = call(
+            images, targets, bundle, reference=reference, progress=progress, device=place, batch_slices=size
+        )
+        return outputs
+
+    try:
+        return climb_down(attempt, resolve_device(device), batch_slices)
+    except model.ImagingError as error:
+        raise Refused(code=error.code, subject=error.subject, reason=error.reason, cure=error.cure) from error
+
+
+def _groups(job: Job) -> list[tuple[tuple[tuple[str, ...], str], list[Target]]]:
+    """Targets made of the same sources on the same grid go through the network together.
+
+    The grid is the plan's reference, or the key source of a target that does not use the reference.
+    """
+    groups: dict[tuple[tuple[str, ...], str], list[Target]] = {}
+    for target in job.targets:
+        reference = job.reference if job.reference in target.sources else target.key
+        groups.setdefault((target.sources, reference), []).append(target)
+    return list(groups.items())
+
+
+def _synthetic(target: Target, result: TargetResult, outputs: Outputs, reference: str) -> SyntheticVolume:
+    used = tuple(source for source in target.sources if source in result.contributions) or target.sources
+    return SyntheticVolume(
+        target=target.contrast,
+        array=result.array,
+        scale=float(result.scale),
+        window=result.window,
+        sources=used,
+        key=outputs.keys[target.contrast],
+        reference=reference,
+        contributions=dict(result.contributions),
+        resampled=tuple(source for source in used if source != reference),
+        reasons=(*target.reasons, *result.reasons),
+    )
+
+
+def _target_report(target: Target, result: TargetResult, outputs: Outputs) -> dict[str, Any]:
+    return {
+        "key": outputs.keys[target.contrast],
+        "sources": list(target.sources),
+        "scale": float(result.scale),
+        "contributions": {name: float(weight) for name, weight in result.contributions.items()},
+        "quality": {name: float(value) for name, value in result.quality.items()},
+        "abstained": bool(result.abstained),
+        "reasons": list(result.reasons),
+        "series_number": target.series_number,
+    }
+
+
+def _registration(one: Any) -> dict[str, Any]:
+    return {
+        "translation_mm": [float(value) for value in one.translation_mm],
+        "rotation_deg": [float(value) for value in one.rotation_deg],
+        "similarity": float(one.similarity),
+        "accepted": bool(one.accepted),
+        "sentence": str(one.sentence),
+    }
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+    start = time.monotonic()
+    try:
+        yield
+    finally:
+        seconds[stage] = seconds.get(stage, 0.0) + time.monotonic() - start
+
+
+def _silent(stage: str, share: float) -> None:
+    """No one listens to the progress."""

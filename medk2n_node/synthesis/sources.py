@@ -1,0 +1,21 @@
+"""The series of a job from disk: headers for the result's references, volumes for the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+
+from dicom_rules.geometry import Volume, to_volume
+
+
+def read_headers(paths: Sequence[Path]) -> list[Dataset]:
+    """The headers of a series, without pixel data."""
+    return [dcmread(path, stop_before_pixels=True) for path in paths]
+
+
+def read_volume(paths: Sequence[Path]) -> Volume:
+    """A series as one volume; raises GeometryError when its slices do not form one."""
+    return to_volume([dcmread(path) for path in paths])
