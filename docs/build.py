@@ -97,11 +97,51 @@ def commands() -> str:
     return "\n".join(lines)
 
 
+def dependencies() -> str:
+    """Every locked package that is not a direct dependency, with the packages that need it."""
+    from medk2n_node.installation.environment import pins
+
+    locked: set[str] = set()
+    for name in ("torch", "lock", "demo", "test"):
+        locked |= set(pins((DOCS.parent / "requirements" / f"{name}.txt").read_text(encoding="utf-8")))
+    needed_by: dict[str, set[str]] = {}
+    for package in locked:
+        for needed in needs(package):
+            needed_by.setdefault(needed, set()).add(package)
+    lines = ["| package | needed by |", "|---|---|"]
+    for package in sorted(locked - direct()):
+        lines.append(f"| {package} | {', '.join(sorted(needed_by.get(package, set()))) or 'nobody'} |")
+    return "\n".join(lines)
+
+
+def direct() -> set[str]:
+    """The packages of the hand-written tables of docs/dependencies.md, by canonical name."""
+    text = BLOCK.sub("", (DOCS / "dependencies.md").read_text(encoding="utf-8"))
+    return {name.replace("_", "-") for name in re.findall(r"^\| ([a-z0-9_-]+) \|", text, re.MULTILINE)} - {
+        "package"
+    }
+
+
+def needs(package: str) -> set[str]:
+    """What an installed package requires, extras aside (canonical names)."""
+    from importlib.metadata import PackageNotFoundError, requires
+
+    if package == "psycopg":
+        return {"psycopg-binary", "typing-extensions"}  # asked for as psycopg[binary]
+    try:
+        lines = [line for line in requires(package) or [] if "extra ==" not in line]
+    except PackageNotFoundError:
+        sys.exit(f"error: {package} is not installed, so what it needs is unknown. make test installs it.")
+    names = (re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in lines)
+    return {re.sub(r"[-_.]+", "-", name).lower() for name in names}
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "states-diagram": states_diagram,
     "states-table": states_table,
     "configuration": configuration,
     "commands": commands,
+    "dependencies": dependencies,
 }
 
 

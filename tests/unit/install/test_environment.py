@@ -81,7 +81,9 @@ def test_console_scripts_import_our_training_and_model(tmp_path: Path) -> None:
     """From a folder that is not the repository, as a console script would: site-packages comes first."""
     code = "import model, training; print(model.__file__); print(training.__file__)"
     command = [sys.executable, "-I", "-c", code]
-    lines = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout.splitlines()
+    lines = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=tmp_path
+    ).stdout.splitlines()
     homes = [Path(line).resolve().parent for line in lines]
     assert homes == [REPOSITORY / "model", REPOSITORY / "training"]
 

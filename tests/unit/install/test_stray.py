@@ -107,7 +107,9 @@ def test_without_sam2_there_is_nothing_to_do(tmp_path: Path) -> None:
     assert (tmp_path / "training" / "__init__.py").is_file()
 
 
-def test_the_install_step_runs_it_by_its_path_with_nothing_installed(site_packages: Path, tmp_path: Path) -> None:
+def test_the_install_step_runs_it_by_its_path_with_nothing_installed(
+    site_packages: Path, tmp_path: Path
+) -> None:
     def run() -> str:
         command = [sys.executable, "-I", "-S", str(SCRIPT), str(site_packages)]
         return subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path).stdout
