@@ -29,7 +29,9 @@ def list_studies(context: typer.Context, json: JsonFlag = False) -> None:
         return
     from rich.table import Table
 
-    table = Table("study", "state", "rev", "series", "objects", "last received", "why", box=None, pad_edge=False)
+    table = Table(
+        "study", "state", "rev", "series", "objects", "last received", "why", box=None, pad_edge=False
+    )
     for one in document["studies"]:
         cells = (one["study_uid"], one["state"], one["revision"], one["series"], one["instances"])
         table.add_row(*map(str, cells), _time(one["last_at"]), one["words"] or "")
@@ -123,13 +125,19 @@ def _study_lines(document: dict[str, Any]) -> list[str]:
     lines.append("  history:")
     for one in document["history"]:
         reason = f": {one['reason']}" if one["reason"] else ""
-        lines.append(f"    {_time(one['at'])}  r{one['revision']} {one['from'] or '-'} -> {one['to']}{reason}")
+        lines.append(
+            f"    {_time(one['at'])}  r{one['revision']} {one['from'] or '-'} -> {one['to']}{reason}"
+        )
     return lines
 
 
 def _evidence_lines(evidence: dict[str, Any]) -> list[str]:
-    lines = [f"  settled because: {sentence}" for sentence in evidence.get("completion", {}).get("sentences", [])]
-    lines += [f"  returned: {number} objects: {words}" for words, number in evidence.get("returned", {}).items()]
+    lines = [
+        f"  settled because: {sentence}" for sentence in evidence.get("completion", {}).get("sentences", [])
+    ]
+    lines += [
+        f"  returned: {number} objects: {words}" for words, number in evidence.get("returned", {}).items()
+    ]
     return lines
 
 
@@ -142,7 +150,9 @@ def _plan_lines(plan: dict[str, Any] | None) -> list[str]:
         lines.append(f"    {one['contrast']}: {one['decision']}{sources}")
         lines += [f"      {reason}" for reason in one["reasons"]]
     for one in plan.get("series", []):
-        lines.append(f"    series {one['series_uid']}: {one['role']}{' ' + one['contrast'] if one['contrast'] else ''}")
+        lines.append(
+            f"    series {one['series_uid']}: {one['role']}{' ' + one['contrast'] if one['contrast'] else ''}"
+        )
         lines += [f"      {reason}" for reason in one["reasons"]]
     return lines
 
@@ -174,7 +184,9 @@ def _delivery_line(one: dict[str, Any]) -> str:
 
 
 def _set_aside_lines(rows: list[dict[str, Any]]) -> list[str]:
-    return [f"  set aside {_time(row['received_at'])} from {row['calling_ae']}: {row['words']}" for row in rows]
+    return [
+        f"  set aside {_time(row['received_at'])} from {row['calling_ae']}: {row['words']}" for row in rows
+    ]
 
 
 def _time(moment: datetime) -> str:

@@ -54,7 +54,9 @@ class Unreachable(Exception):
     """No association could be made; the words say how far it came."""
 
 
-def send(address: Address, objects: Sequence[Outgoing], on_response: Callable[[Outgoing, Response], None]) -> bool:
+def send(
+    address: Address, objects: Sequence[Outgoing], on_response: Callable[[Outgoing, Response], None]
+) -> bool:
     """Send `objects` in order over one association and report each response as it comes.
 
     `on_response` is called once for every object that was offered. Gives True when all were, False when the
@@ -105,7 +107,9 @@ def _store(association: Association, one: Outgoing, message_id: int) -> Response
     try:
         content = one.path.read_bytes()
     except OSError as error:
-        return Response(answer=Answer.LATER, status=None, words=f"not sent: its file cannot be read ({error.strerror})")
+        return Response(
+            answer=Answer.LATER, status=None, words=f"not sent: its file cannot be read ({error.strerror})"
+        )
     if hashlib.sha256(content).hexdigest() != one.sha256:
         words = "not sent: its file is not the one that was written (the digest differs)"
         return Response(answer=Answer.REJECTED, status=None, words=words)

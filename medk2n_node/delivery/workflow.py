@@ -87,7 +87,9 @@ class Deliverer:
                         queue_name(destination), self._deliver, revision_id, destination, stay, turn
                     )
             else:
-                DBOS.enqueue_workflow(queue_name(destination), self._deliver, revision_id, destination, stay, turn)
+                DBOS.enqueue_workflow(
+                    queue_name(destination), self._deliver, revision_id, destination, stay, turn
+                )
 
 
 def _workflow_id(revision_id: int, destination: str, stay: int, turn: int | None) -> str:

@@ -7,7 +7,14 @@ the state before that commit. Never decodes a network message, never decides wha
 
 from __future__ import annotations
 
-from medk2n_node.study.completion import CompletionRules, SenderAssociation, Settled, Snapshot, Waiting, verdict
+from medk2n_node.study.completion import (
+    CompletionRules,
+    SenderAssociation,
+    Settled,
+    Snapshot,
+    Waiting,
+    verdict,
+)
 from medk2n_node.study.revisions import latest, retry
 from medk2n_node.study.states import TRANSITIONS, IllegalTransition, State
 from medk2n_node.study.view import list_document, show_document, unfiled_document

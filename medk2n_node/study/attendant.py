@@ -108,7 +108,9 @@ class Attendant:
         steps: list[Owed] = []
         with self._context.store.reading() as session:
             rows = session.scalars(
-                select(Revision).where(Revision.state.in_([state.value for state in ACTIVE])).order_by(Revision.id)
+                select(Revision)
+                .where(Revision.state.in_([state.value for state in ACTIVE]))
+                .order_by(Revision.id)
             ).all()
             for row in rows:
                 state = State(row.state)
@@ -117,7 +119,9 @@ class Attendant:
                 stay = revisions.entered_by(session, row.id, state)
                 if state is State.DELIVERING:
                     names = outbox.open_destinations(session, row.id)
-                    steps += [Owed(revision_id=row.id, state=state, stay=stay, destination=name) for name in names]
+                    steps += [
+                        Owed(revision_id=row.id, state=state, stay=stay, destination=name) for name in names
+                    ]
                     if not names:
                         steps.append(Owed(revision_id=row.id, state=state, stay=stay))
                 elif state is not State.ENCODED:

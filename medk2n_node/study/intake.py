@@ -40,7 +40,9 @@ def candidates(session: Session, since: datetime | None) -> list[str]:
         .where(Revision.study_uid == Study.study_uid)
         .correlate(Study)
     )
-    waiting = select(Instance.sop_uid).where(Instance.study_uid == Study.study_uid, Instance.sop_uid.not_in(held))
+    waiting = select(Instance.sop_uid).where(
+        Instance.study_uid == Study.study_uid, Instance.sop_uid.not_in(held)
+    )
     query = select(Study.study_uid).where(waiting.correlate(Study).exists())
     if since is not None:
         receiving = select(Revision.study_uid).where(Revision.state == State.RECEIVING.value)

@@ -77,7 +77,12 @@ def _numbers_of_earlier_results(session: Session, revision: Revision) -> list[in
         .where(Revision.study_uid == revision.study_uid, Revision.number < revision.number)
         .where(Revision.id.in_(select(ResultInstance.revision_id)))
     )
-    return [number for report in reports if report for number in report.get("work", {}).get("numbers", {}).values()]
+    return [
+        number
+        for report in reports
+        if report
+        for number in report.get("work", {}).get("numbers", {}).values()
+    ]
 
 
 def _store_plan(session: Session, revision: Revision, planned: Planned, now: datetime) -> None:

@@ -79,7 +79,9 @@ def plan_rules(config: Config) -> PlanRules:
     return PlanRules(allowed=tuple(config.targets.allowed), high_risk=tuple(config.targets.high_risk))
 
 
-def _patient_problems(classes: Sequence[SeriesClass], patients: Mapping[str, frozenset[str]]) -> list[Problem]:
+def _patient_problems(
+    classes: Sequence[SeriesClass], patients: Mapping[str, frozenset[str]]
+) -> list[Problem]:
     """Two patients under one Study Instance UID: nobody can say whose images would be mixed.
 
     Synthetic series do not count: what comes back from an archive may spell the same name in other bytes.

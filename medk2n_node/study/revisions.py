@@ -62,15 +62,27 @@ def begin(session: Session, study_uid: str, now: datetime) -> Revision:
     check(None, State.RECEIVING)
     session.add(revision)
     session.flush()
-    words = "first instance of the study" if before is None else f"instances arrived after revision {before.number}"
+    words = (
+        "first instance of the study"
+        if before is None
+        else f"instances arrived after revision {before.number}"
+    )
     _note(session, revision.id, None, State.RECEIVING, now, None, words)
     if before is not None and can_be_superseded(State(before.state)):
-        move(session, before, State.SUPERSEDED, now=now, words=f"revision {number} took over: later instances arrived")
+        move(
+            session,
+            before,
+            State.SUPERSEDED,
+            now=now,
+            words=f"revision {number} took over: later instances arrived",
+        )
         outbox.close(session, before.id, f"superseded by revision {number}")
     return revision
 
 
-def settle(session: Session, revision: Revision, now: datetime, *, code: str, sentences: Sequence[str]) -> None:
+def settle(
+    session: Session, revision: Revision, now: datetime, *, code: str, sentences: Sequence[str]
+) -> None:
     """Freeze all instances of the study as this revision, with the evidence for doing so now."""
     mine = select(RevisionInstance.sop_uid).where(RevisionInstance.revision_id == revision.id)
     session.execute(
@@ -141,7 +153,9 @@ def retry(session: Session, revision: Revision, now: datetime) -> State:
     old = State(revision.state)
     new = State.SETTLED
     if old is State.FAILED:
-        if session.scalars(select(ResultInstance).where(ResultInstance.revision_id == revision.id).limit(1)).first():
+        if session.scalars(
+            select(ResultInstance).where(ResultInstance.revision_id == revision.id).limit(1)
+        ).first():
             new = State.DELIVERING
         elif revision.plan is not None:
             new = State.PLANNED

@@ -121,7 +121,9 @@ def release(session: Session, slot: Slot) -> None:
     session.execute(
         update(WorkerSlot)
         .where(
-            WorkerSlot.executor_id == slot.executor_id, WorkerSlot.host == slot.host, WorkerSlot.pid == slot.pid
+            WorkerSlot.executor_id == slot.executor_id,
+            WorkerSlot.host == slot.host,
+            WorkerSlot.pid == slot.pid,
         )
         .values(heartbeat_at=RELEASED)
     )

@@ -115,11 +115,17 @@ def _begin_attempt(context: Context, revision_id: int) -> tuple[Job, str] | None
     with context.store.session() as session:
         revision = revisions.get(session, revision_id)
         state = State(revision.state)
-        if state not in (State.PLANNED, State.SYNTHESIZING) or revision.plan is None or revision.report is None:
+        if (
+            state not in (State.PLANNED, State.SYNTHESIZING)
+            or revision.plan is None
+            or revision.report is None
+        ):
             return None
         now = context.clock()
         if state is State.PLANNED and revision.report["work"]["model_digest"] != digest:
-            revisions.move(session, revision, State.SETTLED, now=now, words="the model was exchanged after the plan")
+            revisions.move(
+                session, revision, State.SETTLED, now=now, words="the model was exchanged after the plan"
+            )
             return None
         if revision.attempt >= context.config.synthesis.attempts:
             stage = revision.stage or "the start"
@@ -141,7 +147,9 @@ def _begin_attempt(context: Context, revision_id: int) -> tuple[Job, str] | None
         return _job(session, revision, revision.plan, work, context.store.root), str(work["station"])
 
 
-def _job(session: Session, revision: Revision, plan: Mapping[str, Any], work: Mapping[str, Any], storage: Path) -> Job:
+def _job(
+    session: Session, revision: Revision, plan: Mapping[str, Any], work: Mapping[str, Any], storage: Path
+) -> Job:
     paths: dict[str, list[Path]] = {}
     for row in revisions.instances(session, revision.id):
         paths.setdefault(row.series_uid, []).append(storage / row.path)
@@ -163,7 +171,9 @@ def _job(session: Session, revision: Revision, plan: Mapping[str, Any], work: Ma
         made_at=datetime.fromisoformat(work["made_at"]),
         reference=plan["reference"],
         targets=targets,
-        series={contrast: tuple(paths[uid]) for contrast, uid in plan["present"].items() if contrast in needed},
+        series={
+            contrast: tuple(paths[uid]) for contrast, uid in plan["present"].items() if contrast in needed
+        },
     )
 
 
@@ -213,7 +223,9 @@ def _finish(context: Context, revision_id: int, product: Product) -> str:
             return revision.state
         now = context.clock()
         began = session.scalars(
-            select(Transition.at).where(Transition.id == revisions.entered_by(session, revision_id, State.SYNTHESIZING))
+            select(Transition.at).where(
+                Transition.id == revisions.entered_by(session, revision_id, State.SYNTHESIZING)
+            )
         ).one()
         for one in product.objects:
             session.merge(

@@ -278,4 +278,6 @@ def _set_aside(row: Quarantine) -> dict[str, Any]:
 
 
 def _count(session: Session, table: type[Instance] | type[Series], study_uid: str) -> int:
-    return session.execute(select(func.count()).select_from(table).where(table.study_uid == study_uid)).scalar_one()
+    return session.execute(
+        select(func.count()).select_from(table).where(table.study_uid == study_uid)
+    ).scalar_one()

@@ -53,12 +53,18 @@ class Engine:
         }
         DBOS(config=engine_config)
 
-        @DBOS.step(name="plan", retries_allowed=True, max_attempts=attempts, interval_seconds=2.0, backoff_rate=4.0)
+        @DBOS.step(
+            name="plan", retries_allowed=True, max_attempts=attempts, interval_seconds=2.0, backoff_rate=4.0
+        )
         def plan_step(revision_id: int) -> str:
             return _in_words(plan_revision, context, revision_id)
 
         @DBOS.step(
-            name="synthesize", retries_allowed=True, max_attempts=attempts, interval_seconds=2.0, backoff_rate=4.0
+            name="synthesize",
+            retries_allowed=True,
+            max_attempts=attempts,
+            interval_seconds=2.0,
+            backoff_rate=4.0,
         )
         def synthesize_step(revision_id: int) -> str:
             return _in_words(synthesize_revision, context, revision_id)

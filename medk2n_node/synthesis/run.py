@@ -122,7 +122,10 @@ def _read(contrast: str, paths: Sequence[Path]) -> tuple[Volume, list[Dataset]]:
         return read_volume(paths), read_headers(paths)
     except GeometryError as error:
         raise Refused(
-            code=error.code, subject=f"the {contrast} series: {error.subject}", reason=error.reason, cure=error.cure
+            code=error.code,
+            subject=f"the {contrast} series: {error.subject}",
+            reason=error.reason,
+            cure=error.cure,
         ) from error
 
 
