@@ -32,13 +32,21 @@ def character_set(declared: str | Sequence[str] | None, texts: Iterable[str]) ->
     """
     declared = list(declared) if declared is not None and not isinstance(declared, str) else declared
     encodings = convert_encodings(declared)
-    for text in texts:
-        if text.isascii():
-            continue
-        try:
-            kept = decode_bytes(encode_string(text, encodings), encodings, TEXT_VR_DELIMS) == text
-        except UnicodeError:
-            kept = False
-        if not kept:
-            return UTF8
-    return declared or None
+    if all(text.isascii() or _survives(text, encodings) for text in texts):
+        return declared or None
+    return UTF8
+
+
+def _survives(text: str, encodings: Sequence[str]) -> bool:
+    """Whether `text` comes back as it was from its bytes in these encodings."""
+    if not all(any(_holds(encoding, character) for encoding in encodings) for character in set(text)):
+        return False  # asked first because the encoder would warn and write question marks
+    return decode_bytes(encode_string(text, encodings), encodings, TEXT_VR_DELIMS) == text
+
+
+def _holds(encoding: str, character: str) -> bool:
+    try:
+        character.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True

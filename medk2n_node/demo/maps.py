@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +25,6 @@ _FILES = {
     "grey": "mni_icbm152_gm_tal_nlin_sym_09a_converted.nii.gz",
     "white": "mni_icbm152_wm_tal_nlin_sym_09a_converted.nii.gz",
 }
-
-_SHARPENING = 2.5
-"""The maps are means of 152 brains; a power makes one brain's edges of them."""
 
 # Shells by distance from the brain's surface in mm: (tissue, from, to, share). The diploe of the skull holds
 # marrow; what is missing to 1 is air. Thicknesses after Li 2015, Forensic Sci Int 255:100 (calvaria 6 to 8 mm).
@@ -85,16 +83,18 @@ def head() -> Head:
     from scipy import ndimage
 
     folder = _folder()
-    images = {name: nibabel.load(folder / file) for name, file in _FILES.items()}
+    images: dict[str, Any] = {name: nibabel.load(folder / file) for name, file in _FILES.items()}
     data = {name: np.asarray(image.dataobj, dtype=np.float32) / 255.0 for name, image in images.items()}
     # RAS to LPS: DICOM's patient axes point to the left and to the back (PS3.3 C.7.6.2.1.1).
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(images["template"].affine, dtype=np.float64)
+    data, affine = _cropped(data, affine)
 
     brain = ndimage.binary_fill_holes(data["template"] > 0.02)
     brain = ndimage.binary_closing(brain, iterations=2)
     fluid = np.clip(1.0 - data["grey"] - data["white"], 0.0, 1.0)
+    # The maps are means of 152 brains; the power 2.5 makes one brain's edges of them.
     powers = {"grey": data["grey"], "white": data["white"], "csf": fluid}
-    powers = {name: part**_SHARPENING for name, part in powers.items()}
+    powers = {name: part * part * np.sqrt(part) for name, part in powers.items()}
     total = sum(powers.values()) + 1e-6
     fractions: dict[str, Floats] = {
         name: np.where(brain, part / total, 0.0).astype(np.float32) for name, part in powers.items()
@@ -105,6 +105,20 @@ def head() -> Head:
     _add_lesions(fractions, affine)
     _add_shells(fractions, np.asarray(ndimage.distance_transform_edt(~brain), dtype=np.float32))
     return Head(fractions=fractions, brain=brain.astype(np.float32), affine=affine)
+
+
+def _cropped(
+    data: dict[str, Floats], affine: npt.NDArray[np.float64]
+) -> tuple[dict[str, Floats], npt.NDArray[np.float64]]:
+    """The maps cut to the brain and room for its shells."""
+    margin = 16  # voxels of 1 mm
+    found = np.argwhere(data["template"] > 0.02)
+    start = np.maximum(found.min(axis=0) - margin, 0)
+    stop = np.minimum(found.max(axis=0) + 1 + margin, data["template"].shape)
+    box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
+    moved = affine.copy()
+    moved[:3, 3] += affine[:3, :3] @ start
+    return {name: part[box] for name, part in data.items()}, moved
 
 
 def _coordinates(shape: tuple[int, ...], affine: npt.NDArray[np.float64]) -> list[Floats]:
@@ -121,7 +135,7 @@ def _deep(shape: tuple[int, ...], affine: npt.NDArray[np.float64]) -> Floats:
     """1 around the basal ganglia and the thalamus, falling to 0 over a few mm."""
     x, y, z = _coordinates(shape, affine)
     radius = np.sqrt((x / 33.0) ** 2 + ((y + 6.0) / 28.0) ** 2 + ((z - 6.0) / 17.0) ** 2)
-    return np.clip((1.1 - radius) / 0.2, 0.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip((1.1 - radius) / 0.2, 0.0, 1.0), dtype=np.float32)
 
 
 def _add_lesions(fractions: dict[str, Floats], affine: npt.NDArray[np.float64]) -> None:

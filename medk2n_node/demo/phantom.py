@@ -61,7 +61,7 @@ def motion(*, shift_mm: tuple[float, float, float], turn_deg: float) -> Affine:
     return matrix
 
 
-def look(head: Head, image: Floats, grid: Grid, moved: Affine, *, sub_slices: int = 5) -> Floats:
+def look(head: Head, image: Floats, grid: Grid, moved: Affine, *, sub_slices: int = 3) -> Floats:
     """`image` (on the head's own grid) as the slices of `grid` see it, averaged over their thickness.
 
     `moved` is the head's motion. Returns (S, R, C) float32; outside the image 0.
@@ -93,9 +93,9 @@ def scan(head: Head, contrast: str, grid: Grid, moved: Affine, *, seed: int) -> 
     image = ideal(head, contrast, grid, moved)
     brain = look(head, head.brain, grid, moved, sub_slices=1) > 0.5
     level = float(np.percentile(image[brain], 99.5))
-    image = image / level * _shading(grid.shape)
+    shaded = image / level * _shading(grid.shape)
     random = np.random.default_rng(seed)
-    real = image + random.normal(0.0, _NOISE, image.shape)
+    real = shaded + random.normal(0.0, _NOISE, image.shape)
     imaginary = random.normal(0.0, _NOISE, image.shape)
     stored = np.hypot(real, imaginary) * _STORED
     return np.clip(np.rint(stored), 0, 4095).astype(np.uint16)
@@ -103,6 +103,8 @@ def scan(head: Head, contrast: str, grid: Grid, moved: Affine, *, seed: int) -> 
 
 def _shading(shape: tuple[int, int, int]) -> npt.NDArray[np.float64]:
     """Receive profile: brightest in the middle, and a little brighter towards the back of the coil."""
-    s, r, c = (np.linspace(-1.0, 1.0, size).reshape([-1 if a == axis else 1 for a in range(3)])
-               for axis, size in enumerate(shape))
+    s, r, c = (
+        np.linspace(-1.0, 1.0, size).reshape([-1 if a == axis else 1 for a in range(3)])
+        for axis, size in enumerate(shape)
+    )
     return 1.0 + _SHADING * (0.5 - (0.3 * s**2 + 0.6 * r**2 + 0.6 * c**2)) + 0.05 * r

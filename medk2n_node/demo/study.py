@@ -6,7 +6,7 @@ UIDs follow from the study's key, so the same study has the same UIDs and bytes 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,9 @@ class WrittenStudy:
     files: Mapping[str, tuple[Path, ...]]
 
 
-def from_nifti(path: Path, contrast: str, *, frame: str = "1", header: Mapping[str, Any] | None = None) -> ScannedSeries:
+def from_nifti(
+    path: Path, contrast: str, *, frame: str = "1", header: Mapping[str, Any] | None = None
+) -> ScannedSeries:
     """A NIfTI volume as a series: RAS becomes LPS, and the axis with the largest voxels is the slice axis.
 
     The in-plane axes are turned so that columns run to the left or back and rows to the back or feet, as on a
@@ -58,7 +60,7 @@ def from_nifti(path: Path, contrast: str, *, frame: str = "1", header: Mapping[s
     """
     import nibabel
 
-    image = nibabel.load(path)
+    image: Any = nibabel.load(path)
     array = np.asarray(image.get_fdata(dtype=np.float32))
     if array.ndim != 3:
         raise InputError(
@@ -206,9 +208,9 @@ def _common(
 def _stored(array: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
     """Values as 12-bit integers."""
     if array.dtype.kind == "u":
-        return np.minimum(array, 4095).astype(np.uint16)
+        return np.asarray(np.minimum(array, 4095), dtype=np.uint16)
     top = float(np.percentile(array[array > 0], 99.9)) if np.any(array > 0) else 1.0
-    return np.clip(np.rint(array * (3000.0 / top)), 0, 4095).astype(np.uint16)
+    return np.asarray(np.clip(np.rint(array * (3000.0 / top)), 0, 4095), dtype=np.uint16)
 
 
 def _decimal(value: float) -> str:
