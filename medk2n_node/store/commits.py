@@ -12,6 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from medk2n_node.errors import StoreError
 
 Change = Callable[[Connection], None]
 
@@ -33,7 +36,11 @@ class GroupCommit:
         self._leader = threading.Lock()
 
     def run(self, change: Change) -> None:
-        """Commit `change`; it may be run twice (the second time alone) when another of its group failed."""
+        """Commit `change`; it may be run twice (the second time alone) when another of its group failed.
+
+        Raises:
+            StoreError: the database did not take it.
+        """
         mine = _Waiting(change=change)
         with self._queue_lock:
             self._queue.append(mine)
@@ -42,6 +49,13 @@ class GroupCommit:
                 with self._queue_lock:
                     group, self._queue = self._queue, []
                 self._commit(group)
+        if isinstance(mine.error, SQLAlchemyError):
+            raise StoreError(
+                code="database_failed",
+                subject=f"node.database {self._engine.url.render_as_string(hide_password=True)}",
+                reason=f"a row could not be written ({str(mine.error).splitlines()[0]})",
+                cure="Check that the database is reachable and has space",
+            ) from mine.error
         if mine.error is not None:
             raise mine.error
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import mmap
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -68,15 +69,19 @@ class Desk:
 
 
 class Intake:
-    """An object being received. Write to it, then call exactly one of keep, set_aside and refuse."""
+    """An object being received. Write to it, then call one of keep, set_aside and refuse.
+
+    Every failure of disk or database is a StoreError; after one, call refuse.
+    """
 
     def __init__(self, desk: Desk, header: FileHeader) -> None:
         desk.check_space()
         self._desk = desk
         self._header = header
         self._prefix = encode_header(header)
-        self._part = desk.files.new_part()
-        self._descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
+        with _disk_errors():
+            self._part = desk.files.new_part()
+            self._descriptor = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o640)
         self._waiting: list[bytes | memoryview] = [self._prefix]
         self._waiting_bytes = 0
         self._next_space_check = _WATERMARK_EVERY
@@ -85,14 +90,15 @@ class Intake:
         """Bytes of the data set received so far."""
 
     def write(self, parts: Sequence[bytes | memoryview]) -> None:
-        """Take the next bytes; they must not change afterwards. Raises DiskFullError, OSError."""
+        """Take the next bytes; they must not change afterwards. Raises StoreError (DiskFullError)."""
         for part in parts:
             self._digest.update(part)
             self._waiting_bytes += len(part)
             self.size += len(part)
         self._waiting += parts
         if self._waiting_bytes >= _FLUSH_BYTES:
-            self._flush()
+            with _disk_errors():
+                self._flush()
             if self.size >= self._next_space_check:
                 self._next_space_check = self.size + _WATERMARK_EVERY
                 self._desk.check_space()
@@ -105,26 +111,28 @@ class Intake:
         """Make the object durable, file it and index it; returns once the row is committed.
 
         Raises:
-            StoreError, OSError, SQLAlchemyError: it could not be kept; it must not be acknowledged.
+            StoreError: it could not be kept; it must not be acknowledged.
         """
-        self._flush()
-        self._desk.step("written")
-        os.fsync(self._descriptor)
-        self._desk.step("synced")
-        try:
-            identity = self._identify()
-        except UnreadableError as error:
-            return self._to_quarantine(error.code, str(error))
-        finally:
-            self._close()
-        return self._file(identity)
+        with _disk_errors():
+            self._flush()
+            self._desk.step("written")
+            os.fsync(self._descriptor)
+            self._desk.step("synced")
+            try:
+                identity = self._identify()
+            except UnreadableError as error:
+                return self._to_quarantine(error.code, str(error))
+            finally:
+                self._close()
+            return self._file(identity)
 
     def set_aside(self, code: str, words: str) -> Outcome:
-        """Keep what was received so far in quarantine."""
-        self._flush()
-        os.fsync(self._descriptor)
-        self._close()
-        return self._to_quarantine(code, words)
+        """Keep what was received so far in quarantine. Raises StoreError."""
+        with _disk_errors():
+            self._flush()
+            os.fsync(self._descriptor)
+            self._close()
+            return self._to_quarantine(code, words)
 
     def refuse(self) -> None:
         """Drop what was received of an object that is refused for want of space: the sender keeps it."""
@@ -210,6 +218,19 @@ class Intake:
     def _to_quarantine(self, code: str, words: str) -> Outcome:
         quarantine(self._desk, self._part, code, words)
         return Outcome(kind="quarantined", sop_uid=self._header.sop_uid, code=code, words=words)
+
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StoreError(
+            code="disk_failed",
+            subject="storage",
+            reason=f"a file could not be written ({error.strerror or error})",
+            cure="Check the disk: its space, its health, the rights of this user",
+        ) from error
 
 
 def instance_row(

@@ -1,0 +1,7 @@
+"""What the node says about itself. Never a patient's name, identifier or date of birth."""
+
+from __future__ import annotations
+
+from medk2n_node.observe.logging import configure_logging, get_logger
+
+__all__ = ["configure_logging", "get_logger"]
