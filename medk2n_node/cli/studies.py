@@ -17,14 +17,14 @@ StudyUid = Annotated[str, typer.Argument(metavar="UID", help="Study Instance UID
 
 
 @studies.command("list")
-def list_studies(context: typer.Context, json: JsonFlag = False) -> None:
+def list_studies(context: typer.Context, as_json: JsonFlag = False) -> None:
     """Every study, newest first, and what could not be given to a study."""
     from medk2n_node.store import open_store
     from medk2n_node.study import list_document
 
     with open_store(configuration(context)).reading() as session:
         document = list_document(session)
-    if json:
+    if as_json:
         print_json(document)
         return
     from rich.table import Table
@@ -46,7 +46,7 @@ def list_studies(context: typer.Context, json: JsonFlag = False) -> None:
 def show_study(
     context: typer.Context,
     uid: Annotated[str, typer.Argument(metavar="UID", help=f"Study Instance UID, or the word {UNFILED}.")],
-    json: JsonFlag = False,
+    as_json: JsonFlag = False,
 ) -> None:
     """One study: state, history, plan, results, deliveries, and what was set aside."""
     from medk2n_node.store import open_store
@@ -57,7 +57,7 @@ def show_study(
             document: dict[str, Any] = {"quarantine": unfiled_document(session)}
         else:
             document = show_document(session, uid)
-    if json:
+    if as_json:
         print_json(document)
         return
     lines = _set_aside_lines(document["quarantine"]) if uid == UNFILED else _study_lines(document)
@@ -67,7 +67,7 @@ def show_study(
 
 
 @studies.command("retry")
-def retry_study(context: typer.Context, uid: StudyUid, json: JsonFlag = False) -> None:
+def retry_study(context: typer.Context, uid: StudyUid, as_json: JsonFlag = False) -> None:
     """Take up a study again that was held or refused, or that failed; a running worker does the rest."""
     from medk2n_node.store import open_store
     from medk2n_node.study import IllegalTransition, latest, retry
@@ -92,7 +92,7 @@ def retry_study(context: typer.Context, uid: StudyUid, json: JsonFlag = False) -
                 cure="medk2n studies show tells where it stands",
             ) from error
         number = revision.number
-    if json:
+    if as_json:
         print_json({"study_uid": uid, "revision": number, "state": state.value})
     else:
         people().print(f"Revision {number} is {state.value} again; a running worker takes it up.")

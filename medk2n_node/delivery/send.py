@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 import ssl
 from collections.abc import Callable
@@ -14,9 +13,10 @@ from medk2n_node.delivery import outbox
 from medk2n_node.delivery.backoff import BackoffRules
 from medk2n_node.delivery.scu import Address, Outgoing, Unreachable, send
 from medk2n_node.delivery.statuses import Answer, Response
+from medk2n_node.observe import get_logger
 from medk2n_node.store import Store
 
-_log = logging.getLogger(__name__)
+log = get_logger("delivery")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +60,13 @@ def send_due(
                 chance=random.random(),
             )
         if response.answer is not Answer.ACCEPTED:
-            _log.warning("%s did not accept %s: %s", destination.name, one.sop_uid, response.words)
+            log.warning(
+                "object not accepted",
+                destination=destination.name,
+                sop_uid=one.sop_uid,
+                status=response.status,
+                reason=response.words,
+            )
 
     if objects:
         trouble = None
@@ -70,7 +76,7 @@ def send_due(
         except Unreachable as error:
             trouble = str(error)
         if trouble is not None:
-            _log.warning("%s: %s", destination.name, trouble)
+            log.warning("delivery interrupted", destination=destination.name, reason=trouble)
             with store.session() as session:
                 outbox.postpone(
                     session,

@@ -6,7 +6,6 @@ opening a revision is unique by its number, moves are compare-and-set, and queue
 
 from __future__ import annotations
 
-import logging
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -17,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from dicom_rules.derive import is_ours_or_synthetic
 from medk2n_node.delivery import outbox
+from medk2n_node.observe import get_logger
 from medk2n_node.store.tables import Instance, Revision
 from medk2n_node.study import intake, revisions, slots
 from medk2n_node.study.completion import CompletionRules
@@ -26,7 +26,7 @@ from medk2n_node.study.states import ACTIVE, State
 from medk2n_node.study.synthesis_step import fail_revision
 from medk2n_node.study.workflow import Engine
 
-_log = logging.getLogger(__name__)
+log = get_logger("study")
 
 OVERLAP = timedelta(seconds=60)
 """Rows of the same moment are committed at different times; a study is looked at again for this long."""
@@ -79,7 +79,7 @@ class Attendant:
                 with self._context.store.session() as session:
                     intake.look_after(session, study_uid, now, rules, self._loop_reason)
             except (IntegrityError, revisions.Overtaken):
-                _log.debug("study %s was looked after by another worker", study_uid)
+                log.debug("another worker looked after this study", study=study_uid)
         if newest is not None:
             self._since = newest - OVERLAP
 
@@ -88,7 +88,7 @@ class Attendant:
         try:
             header = dcmread(self._context.store.path(instance.path), stop_before_pixels=True)
         except (OSError, InvalidDicomError, ValueError, EOFError) as error:
-            _log.warning("%s cannot be read: %s", instance.sop_uid, error)
+            log.warning("an object cannot be read", sop_uid=instance.sop_uid, error=str(error))
             return None
         return is_ours_or_synthetic(header)
 
@@ -139,7 +139,7 @@ class Attendant:
             close_delivery(self._context, owed.revision_id)
 
     def _give_up(self, owed: Owed, words: str) -> None:
-        _log.error("revision %d: %s", owed.revision_id, words)
+        log.error("a step cannot run", revision_id=owed.revision_id, reason=words)
         fail_revision(self._context, owed.revision_id, words)
 
     def _take_over(self, now: datetime) -> None:
@@ -150,7 +150,7 @@ class Attendant:
                 seized = slots.seize(session, executor_id, self._slot, now)
             if not seized:
                 continue
-            _log.warning("worker %s is gone; its unfinished work is taken over", executor_id)
+            log.warning("a worker is gone; its unfinished work is taken over", executor=executor_id)
             self._engine.recover([executor_id])
             with self._context.store.session() as session:
                 slots.drop(session, executor_id, self._slot)

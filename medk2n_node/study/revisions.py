@@ -16,6 +16,7 @@ from sqlalchemy import CursorResult, insert, literal, select, update
 from sqlalchemy.orm import Session
 
 from medk2n_node.delivery import outbox
+from medk2n_node.observe import get_logger
 from medk2n_node.store.tables import (
     Instance,
     ResultInstance,
@@ -24,6 +25,8 @@ from medk2n_node.store.tables import (
     Transition,
 )
 from medk2n_node.study.states import State, can_be_superseded, check
+
+log = get_logger("study")
 
 
 class Overtaken(Exception):
@@ -141,6 +144,14 @@ def move(
     if moved.rowcount != 1:
         raise Overtaken(revision.id, old)
     session.refresh(revision)
+    log.info(
+        "revision moved",
+        study=revision.study_uid,
+        revision=revision.number,
+        old=old.value,
+        new=new.value,
+        code=code,
+    )
     _note(session, revision.id, old, new, now, code, words)
 
 

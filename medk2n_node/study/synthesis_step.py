@@ -6,7 +6,6 @@ kill or by another worker, writes the same files again and the same rows.
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -18,13 +17,14 @@ from sqlalchemy.orm import Session
 
 from dicom_rules.derive import Maker
 from medk2n_node.delivery import outbox
+from medk2n_node.observe import get_logger
 from medk2n_node.store.tables import ResultInstance, Revision, Transition
 from medk2n_node.study import revisions
 from medk2n_node.study.context import Context, node_version
 from medk2n_node.study.states import State
 from medk2n_node.synthesis import Job, Product, Refused, Target, run
 
-_log = logging.getLogger(__name__)
+log = get_logger("study")
 LOOK_SECONDS = 2.0
 """How often a running synthesis looks whether it is still wanted."""
 
@@ -56,7 +56,7 @@ def synthesize_revision(context: Context, revision_id: int) -> str:
             synthesize=context.synthesize,
         )
     except NotWanted:
-        _log.info("revision %d was superseded during the synthesis", revision_id)
+        log.info("superseded during the synthesis", revision_id=revision_id)
         return State.SUPERSEDED.value
     except Refused as refusal:
         return _refuse(context, revision_id, refusal)
@@ -210,7 +210,6 @@ def _note_error(context: Context, revision_id: int, words: str) -> None:
     with context.store.session() as session:
         revision = revisions.get(session, revision_id)
         revision.report = {**(revision.report or {}), "last_error": words}
-    _log.warning("revision %d: %s", revision_id, words)
 
 
 def _finish(context: Context, revision_id: int, product: Product) -> str:

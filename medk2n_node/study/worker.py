@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import threading
 import time
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.exc import SQLAlchemyError
 
 from medk2n_node.config import Config
+from medk2n_node.observe import get_logger
 from medk2n_node.store import Store, open_store
 from medk2n_node.study import slots
 from medk2n_node.study.attendant import Attendant
@@ -23,7 +23,7 @@ from medk2n_node.study.workflow import Engine
 if TYPE_CHECKING:
     from model import Bundle
 
-_log = logging.getLogger(__name__)
+log = get_logger("study")
 
 
 def run_worker(config: Config, *, stop: threading.Event, ready: Callable[[str], None]) -> None:
@@ -51,14 +51,14 @@ def run_worker(config: Config, *, stop: threading.Event, ready: Callable[[str], 
     engine.launch()
     attendant = Attendant(context, engine, slot)
     ready(slot.executor_id)
-    _log.info("worker %s is ready", slot.executor_id)
+    log.info("worker is ready", executor=slot.executor_id)
     try:
         while not stop.is_set():
             try:
                 attendant.tick()
             except SQLAlchemyError as error:
                 # The database is away or busy: nothing is lost, the next tick sees the same tables.
-                _log.warning("the database did not answer: %s", error)
+                log.warning("the database did not answer", error=str(error))
             stop.wait(config.completion.poll_seconds)
     finally:
         stop.set()
@@ -77,10 +77,10 @@ def _beat(store: Store, slot: slots.Slot, stop: threading.Event) -> None:
                 slots.beat(session, slot, utc_now())
             renewed = time.monotonic()
         except slots.SlotLost as error:
-            _log.error("%s; this worker ends so that no step runs twice", error)
+            log.error("this worker ends so that no step runs twice", reason=str(error))
             os._exit(1)
         except SQLAlchemyError as error:
-            _log.warning("the heartbeat could not be written: %s", error)
+            log.warning("the heartbeat could not be written", error=str(error))
             if time.monotonic() - renewed > slots.LEASE.total_seconds():
                 os._exit(1)
 

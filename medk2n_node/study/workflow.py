@@ -8,7 +8,6 @@ queues whatever the tables say is owed, under names that a second call recognise
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -18,13 +17,14 @@ from dbos import error as engine_error
 from sqlalchemy.engine import make_url
 
 from medk2n_node.delivery.workflow import Deliverer
+from medk2n_node.observe import get_logger
 from medk2n_node.study.context import Context
 from medk2n_node.study.delivery_step import close_delivery
 from medk2n_node.study.plan_step import plan_revision
 from medk2n_node.study.states import State
 from medk2n_node.study.synthesis_step import fail_revision, synthesize_revision
 
-_log = logging.getLogger(__name__)
+log = get_logger("study")
 
 PLAN_QUEUE = "plan"
 SYNTHESIS_QUEUE = "synthesis"
@@ -172,5 +172,5 @@ def _in_words(step: Callable[[Context, int], str], context: Context, revision_id
     try:
         return step(context, revision_id)
     except Exception as error:
-        _log.exception("revision %d: an attempt failed", revision_id)
+        log.error("an attempt failed", revision_id=revision_id, exc_info=True)
         raise StepFailed(f"{type(error).__name__}: {error}") from error

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-_log = logging.getLogger(__name__)
+from medk2n_node.observe import get_logger
+
+log = get_logger("synthesis")
 T = TypeVar("T")
 
 
@@ -30,7 +31,7 @@ def climb_down(attempt: Callable[[str, int], T], device: str, batch_slices: int)
         try:
             return attempt(place, size)
         except (MemoryError, torch.OutOfMemoryError) as error:
-            _log.warning("out of memory on %s with %d slices a batch, trying less: %s", place, size, error)
+            log.warning("out of memory, trying less", device=place, batch_slices=size, error=str(error))
         if place.startswith("cuda"):
             torch.cuda.empty_cache()
     return attempt(*steps[-1])
