@@ -1,0 +1,8 @@
+"""From image folders to prepared cases: registered, masked, normalised by the node's own preprocessing."""
+
+from __future__ import annotations
+
+from training.archive.case import Case, load_case, save_case
+from training.archive.prepare import read_nifti, prepare_folder, prepare_slices
+
+__all__ = ["Case", "load_case", "prepare_folder", "prepare_slices", "read_nifti", "save_case"]

@@ -1,0 +1,192 @@
+"""The training loop: curriculum, optimiser, weight average, history of pairs, resumable checkpoints."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import json
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from model.network import MedK2N, NetworkConfig, Prediction
+from training.archive import Case
+from training.losses import Weights, total_loss
+from training.sampling import Batch, PatternSampler, Sampler, Stage, stage_at
+from training.simulation.labels import LabelHead
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Everything that decides what a training does; stored with the weights it makes."""
+
+    steps: int = 4000
+    batch: int = 6
+    size: int = 160
+    learning_rate: float = 1.2e-3
+    weight_decay: float = 0.02
+    warmup: int = 100
+    clip: float = 1.0
+    ema: float = 0.997
+    simulated: float = 0.15
+    random_key: float = 0.25
+    evaluate_every: int = 400
+    seed: int = 20260214
+    curriculum: dict[Stage, float] = field(
+        default_factory=lambda: {
+            Stage.ONE_TO_ONE: 0.12,
+            Stage.MANY_TO_ONE: 0.2,
+            Stage.ONE_TO_MANY: 0.2,
+            Stage.MANY_TO_MANY: 0.48,
+        }
+    )
+    weights: Weights = field(default_factory=Weights)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values."""
+        return asdict(self)
+
+
+def _stage(progress: float, recipe: Recipe, rng: np.random.Generator) -> Stage:
+    """The curriculum's stage, with earlier stages kept in the mix so that nothing learned is lost."""
+    reached = list(Stage).index(stage_at(progress, recipe.curriculum))
+    share = np.array([0.2, 0.45, 0.1, 0.25])[: reached + 1]
+    share[-1] += 0.3
+    return list(Stage)[int(rng.choice(reached + 1, p=share / share.sum()))]
+
+
+def _rate(step: int, recipe: Recipe) -> float:
+    if step < recipe.warmup:
+        return (step + 1) / recipe.warmup
+    progress = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
+    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+@torch.no_grad()
+def update_history(network: MedK2N, p: Prediction, batch: Batch, momentum: float = 0.99) -> None:
+    """p_ij from this batch: gain of the fused over the base image, exact where a target has one auxiliary source."""
+    if not p.pairs or len(batch.sources) != 2:
+        return
+    area = batch.brain.sum(dim=(1, 2, 3)).clamp_min(1)
+    for column, (i, j) in enumerate(p.pairs):
+        truth = batch.y[:, j]
+        inside = batch.brain[:, 0]
+        fused = (((p.images[:, j].mean(1) - truth) ** 2) * inside).sum(dim=(1, 2)) / area
+        base = (((p.base[:, j, 0] - truth) ** 2) * inside).sum(dim=(1, 2)) / area
+        gain = 10 * torch.log10((base + 1e-6) / (fused + 1e-6))
+        w, tau = p.w_global[:, column], p.tau[:, column]
+        new = torch.stack([gain.mean(), gain.var(), (w > tau).float().mean(), w.mean()])
+        row = network.history[batch.sources[i], batch.targets[j]]
+        first = float(row[4]) == 0.0
+        row[:4] = new if first else momentum * row[:4] + (1 - momentum) * new
+        row[4] = torch.log1p(torch.expm1(row[4]) + 1)
+
+
+def train(
+    recipe: Recipe,
+    cases: Sequence[Case],
+    weights: Sequence[float],
+    heads: Sequence[LabelHead],
+    out: Path,
+    *,
+    evaluate: Callable[[MedK2N], dict[str, float]],
+    key_score: Callable[[MedK2N], torch.Tensor],
+    report: Callable[[str], None],
+    budget_s: float = math.inf,
+) -> MedK2N:
+    """Train, resuming from `out/state.pt` when it exists; gives the averaged network.
+
+    A training stopped by `budget_s` leaves its state; the learning rate follows `recipe.steps`, not the clock.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    network = MedK2N(recipe.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = copy.deepcopy(network).eval()
+    decay = [p for p in network.parameters() if p.ndim > 1]
+    plain = [p for p in network.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}],
+        lr=recipe.learning_rate,
+        betas=(0.9, 0.98),
+    )
+    patterns = PatternSampler([tuple(c.contrasts) for c in cases], weights)
+    sampler = Sampler(cases, weights, heads, size=recipe.size, simulated=recipe.simulated)
+    state_file, log_file = out / "state.pt", out / "log.csv"
+    start = 0
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=False)
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
+        optimizer.load_state_dict(state["optimizer"])
+        start = int(state["step"])
+    (out / "recipe.json").write_text(json.dumps(recipe.to_json(), indent=1, default=str))
+    began = time.monotonic()
+    running: dict[str, float] = {}
+    step = start
+    for step in range(start, recipe.steps):
+        # One generator a step: a resumed run draws what the uninterrupted one would have drawn.
+        rng = np.random.default_rng([recipe.seed, step])
+        stage = _stage(step / recipe.steps, recipe, rng)
+        pattern = patterns.draw(stage, rng)
+        count = recipe.batch if len(pattern.sources) + len(pattern.targets) <= 3 else max(2, recipe.batch * 3 // 4)
+        batch = sampler.draw(pattern, count, rng)
+        keys = None
+        if rng.random() < recipe.random_key:
+            keys = [int(rng.integers(len(batch.sources))) for _ in batch.targets]
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * _rate(step, recipe)
+        network.train()
+        prediction = network(batch.x, batch.sources, batch.targets, batch.levels, keys)
+        loss, parts = total_loss(prediction, batch, recipe.weights)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)
+        if not torch.isfinite(norm):
+            report(f"step {step}: gradient not finite, step skipped ({pattern})")
+            continue
+        optimizer.step()
+        update_history(network, prediction, batch)
+        rate = min(recipe.ema, (1 + step) / (10 + step))
+        with torch.no_grad():
+            for a, b in zip(average.parameters(), network.parameters(), strict=True):
+                a.lerp_(b, 1 - rate)
+        average.history.copy_(network.history)
+        for name, value in parts.items():
+            running[name] = 0.98 * running.get(name, value) + 0.02 * value
+        if step % 50 == 0:
+            terms = " ".join(f"{k} {v:.4f}" for k, v in running.items())
+            report(f"step {step} {time.monotonic() - began:.0f} s {stage.value} {terms}")
+        last = step + 1 == recipe.steps or time.monotonic() - began > budget_s
+        if (step + 1) % recipe.evaluate_every == 0 or last:
+            score = key_score(average)
+            network.key_score.copy_(score)
+            average.key_score.copy_(score)
+            figures = evaluate(average)
+            new = not log_file.exists()
+            with log_file.open("a", newline="") as handle:
+                writer = csv.writer(handle)
+                if new:
+                    writer.writerow(["step", "seconds", *running, *figures])
+                writer.writerow([step + 1, round(time.monotonic() - began), *running.values(), *figures.values()])
+            part = state_file.with_suffix(".part")
+            torch.save(
+                {
+                    "network": network.state_dict(),
+                    "average": average.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "step": step + 1,
+                },
+                part,
+            )
+            part.rename(state_file)
+            report(f"step {step + 1}: " + ", ".join(f"{k} {v:.3f}" for k, v in figures.items()))
+        if last:
+            break
+    return average

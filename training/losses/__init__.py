@@ -1,0 +1,7 @@
+"""Loss terms, each masked, each with its weight in one table."""
+
+from __future__ import annotations
+
+from training.losses.terms import Weights, charbonnier, pinball, ssim_map, total_loss
+
+__all__ = ["Weights", "charbonnier", "pinball", "ssim_map", "total_loss"]
