@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests import peers
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
@@ -23,3 +26,10 @@ def shared_data() -> Path:
     if os.environ.get("CI", "").lower() in ("1", "true"):
         pytest.fail(line)
     pytest.skip(line)
+
+
+@pytest.fixture
+def orthanc(tmp_path: Path) -> Iterator[peers.Orthanc]:
+    """A PACS of its own for the test."""
+    with peers.orthanc(tmp_path / "orthanc") as running:
+        yield running

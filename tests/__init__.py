@@ -1,0 +1,1 @@
+"""The tests. A package of its own name, so that no other top-level `tests` can take its place."""
