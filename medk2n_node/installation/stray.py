@@ -36,7 +36,8 @@ class Stray:
 
 def find(site_packages: Path) -> Stray:
     """Look, without changing anything. Byte code counts as its source's; paths are relative and sorted."""
-    theirs, foreign = [], []
+    theirs: list[str] = []
+    foreign: list[str] = []
     for name, digest in _claims(site_packages):
         path = site_packages / name
         if path.suffix == ".pyc" or not path.is_file():
