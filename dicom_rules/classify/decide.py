@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from dicom_rules.classify.agent import Agent, agent_of
 from dicom_rules.classify.diffusion import diffusion, is_diffusion
-from dicom_rules.classify.facts import Facts
+from dicom_rules.classify.facts import Facts, Spread
 from dicom_rules.classify.names import Names
 from dicom_rules.classify.physics import Reading, family_of, fits, weighting
 from dicom_rules.classify.provenance import Provenance, computed, of_other_kind
@@ -31,12 +31,12 @@ class Finding:
     agent: bool | None = None
 
 
-def decide(facts: Facts, names: Names, *, series_echoes: int = 1) -> Finding:
-    """Weigh the evidence of one stack; `series_echoes` is the number of echo times in the whole series."""
+def decide(facts: Facts, names: Names, spread: Spread) -> Finding:
+    """Weigh the evidence of one stack; `spread` tells what else its series holds."""
     origin = computed(facts)
     weighted = is_diffusion(facts, names)
     if weighted and (origin is None or origin.contrast_stands):
-        reading = diffusion(facts, names)
+        reading = diffusion(facts, names, spread)
         # ADC and trace are always computed from other images; only a reformat of them is not theirs any more.
         reformatted = bool(facts.roles & {"reformat", "projection"})
         return _finding(reading, origin if reformatted else None, agent=None)
@@ -45,7 +45,7 @@ def decide(facts: Facts, names: Names, *, series_echoes: int = 1) -> Finding:
     other = of_other_kind(facts)
     if other is not None:
         return _of_kind(other)
-    reading = _with_names(facts, names, weighting(facts, series_echoes=series_echoes))
+    reading = _with_names(facts, names, weighting(facts, series_echoes=spread.echoes))
     agent = agent_of(facts, names)
     return _finding(_with_agent(reading, agent), origin, agent=agent.given)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
-from dicom_rules.classify.facts import Facts
+from dicom_rules.classify.facts import Facts, Spread
 from dicom_rules.classify.names import Names
 from dicom_rules.classify.physics import Reading, family_of
 from dicom_rules.reading import first_item, items, number, text
@@ -53,7 +53,7 @@ def is_diffusion(facts: Facts, names: Names) -> bool:
     )
 
 
-def diffusion(facts: Facts, names: Names) -> Reading:
+def diffusion(facts: Facts, names: Names, spread: Spread) -> Reading:
     """DWI, ADC or neither, with the reason."""
     words = "\\".join(facts.image_type)
     if "adc" in facts.roles:
@@ -77,22 +77,23 @@ def diffusion(facts: Facts, names: Names) -> Reading:
     repeats = _images_at_one_place(facts)
     if repeats >= DIRECTIONS_AT_ONE_PLACE:
         return _no(f"{repeats} images of one b-value at each position: single directions")
-    return _by_names(facts, names, highest)
+    return _by_names(facts, names, spread, highest)
 
 
-def _by_names(facts: Facts, names: Names, highest: float | None) -> Reading:
+def _by_names(facts: Facts, names: Names, spread: Spread, highest: float | None) -> Reading:
     words = dict(names.contrasts)
     if "ADC" in words and "DWI" not in words:
         return _is("ADC", 0.7, f'Echo-planar or derived, and the name says "{words["ADC"]}": the ADC map')
+    usual = highest is not None and USUAL_B[0] <= highest <= USUAL_B[1]
     combined = number(facts.header, GE_IMAGE_KIND) == GE_COMBINED
-    weighted = [b for b in facts.b_values if b >= LOWEST_WEIGHTED_B]
-    if combined and len(weighted) == 1 and USUAL_B[0] <= weighted[0] <= USUAL_B[1]:
-        return _trace("GE marks the images as combined from their directions", weighted[0], 0.8)
+    # Several shells under this mark are a research acquisition whose directions were not combined.
+    if combined and usual and spread.weighted_b_values == 1:
+        return _trace("GE marks the images as combined from their directions", highest, 0.8)
     named_b = next((b for b in names.b_values if USUAL_B[0] <= b <= USUAL_B[1]), None)
     siemens_raw = "diffusion" in facts.roles and "NONE" in facts.image_type
     if named_b is not None and not siemens_raw and not combined and (highest is None or highest == named_b):
         return _trace(f"echo-planar, and the name states one b-value of {named_b}", float(named_b), 0.65)
-    if "DWI" in words and highest is not None and USUAL_B[0] <= highest <= USUAL_B[1] and not siemens_raw:
+    if "DWI" in words and usual and not siemens_raw and not combined:
         return _trace(
             f'the b-value is stated without a direction, and the name says "{words["DWI"]}"', highest, 0.6
         )

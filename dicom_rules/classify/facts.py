@@ -49,6 +49,15 @@ class Sample:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Spread:
+    """What the whole series holds besides the stack in question."""
+
+    echoes: int = 1
+    weighted_b_values: int = 0
+    """How many different b-values above 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """One stack; times in ms, lengths in mm, field in tesla. None or empty: not stated."""
 

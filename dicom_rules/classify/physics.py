@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dicom_rules.classify.facts import Facts
-from dicom_rules.classify.signal import Brightness, spin_echo, spoiled_gradient_echo
+from dicom_rules.classify.signal import Brightness, fluid_magnetisation, spin_echo, spoiled_gradient_echo
 
 EPI_BANDWIDTH_HZ = 1000
 """A 2-D readout this fast (Hz per pixel) is echo-planar; turbo spin echoes stay near 100-550."""
@@ -23,8 +23,9 @@ STIR_TI_MS = 300
 LOWEST_PREPARED_TI_MS, HIGHEST_PREPARED_TI_MS = 300, 1500
 """Inversion times of T1-weighted prepared gradient echoes; the second image of MP2RAGE lies above."""
 
-FLUID_NULLED = 0.45
-"""CSF below this share of grey matter counts as suppressed."""
+FLUID_NULLED = 0.2
+"""CSF within this share of equilibrium around its null counts as suppressed: its T1 (4 to 4.5 s) and the saturation by
+the echo train are known no better. STIR (TI 150 ms) leaves it near -0.6, a T1-FLAIR (TI 800 ms) near 0.1 but early."""
 
 SCOUT_TR_MS, SCOUT_VOXEL_MM = 5.5, 1.4
 SCOUT_THICKNESS_MM = 8.0
@@ -70,7 +71,7 @@ def is_prepared(facts: Facts) -> bool:
     return stated or named or bool(facts.scanning & {"IR"}) or "MP" in facts.variant
 
 
-def weighting(facts: Facts, *, series_echoes: int = 1) -> Reading:
+def weighting(facts: Facts, *, series_echoes: int) -> Reading:
     """T1, T2 or FLAIR by timing, else None with the reason; diffusion is not decided here."""
     tr, te = facts.repetition_time, facts.echo_time
     if tr is None or te is None:
@@ -118,6 +119,17 @@ def _spin_echo(facts: Facts, tr: float, te: float) -> Reading:
             )
         return _none(f"an inversion is stated without its time ({timing})", open_to_names=True)
     light = spin_echo(field_t=facts.field_t, tr=tr, te=te, ti=ti, three_d=bool(facts.three_d))
+    if ti is not None and te >= 60:
+        remaining = fluid_magnetisation(field_t=facts.field_t, tr=tr, ti=ti)
+        if abs(remaining) > FLUID_NULLED or light.white_over_grey >= 1:
+            return _none(
+                f"{timing} inverts without nulling CSF ({remaining:+.2f} of its magnetisation is left)"
+            )
+        return Reading(
+            contrast="FLAIR",
+            confidence=0.97,
+            sentence=f"{timing} nulls CSF ({remaining:+.2f} of its magnetisation is left) in a late echo: FLAIR",
+        )
     return _by_brightness(light, timing, facts, te, inverted=ti is not None)
 
 
@@ -130,14 +142,6 @@ def _by_brightness(light: Brightness, timing: str, facts: Facts, te: float, *, i
             confidence=0.95 if white >= 1.08 else 0.8,
             sentence=f"{timing} makes white matter brighter than grey and CSF dark ({ratios}): T1",
         )
-    if inverted and te >= 60:
-        if white < 1 and fluid <= FLUID_NULLED:
-            return Reading(
-                contrast="FLAIR",
-                confidence=0.97,
-                sentence=f"{timing} nulls CSF in a long echo ({ratios}): FLAIR",
-            )
-        return _none(f"{timing} inverts without nulling CSF or fat ({ratios})")
     if not inverted and te >= 60 and white < 0.95 and fluid >= 1.25:
         return Reading(
             contrast="T2",

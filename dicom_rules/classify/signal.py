@@ -91,6 +91,12 @@ def spin_echo(*, field_t: float | None, tr: float, te: float, ti: float | None, 
     return Brightness(white=white, grey=grey, fluid=fluid)
 
 
+def fluid_magnetisation(*, field_t: float | None, tr: float, ti: float) -> float:
+    """Longitudinal magnetisation of CSF at the excitation, as a share of equilibrium: near 0 it is nulled."""
+    fluid = tissues(field_t)[2]
+    return 1 - 2 * math.exp(-ti / fluid.t1) + math.exp(-tr / fluid.t1)
+
+
 def spoiled_gradient_echo(*, field_t: float | None, tr: float, te: float, flip_deg: float) -> Brightness:
     """Spoiled gradient echo in steady state (Ernst), times in ms."""
     flip = math.radians(flip_deg)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 
 from dicom_rules.classify.decide import Finding, decide
-from dicom_rules.classify.facts import Facts, Sample, facts_of
+from dicom_rules.classify.facts import Facts, Sample, Spread, facts_of
 from dicom_rules.classify.names import Names
 
 USUAL_B_VALUE = 1000
@@ -29,14 +29,15 @@ def choose(headers: Sequence[Dataset], samples: Sequence[Sample], names: Names) 
     groups: dict[tuple[object, ...], list[Sample]] = {}
     for sample in samples:
         groups.setdefault(sample.stack_key, []).append(sample)
-    echoes = len({key[0] for key in groups})
+    spread = Spread(
+        echoes=len({key[0] for key in groups}),
+        weighted_b_values=len({round(b, -1) for sample in samples if (b := sample.b_value or 0.0) > 5}),
+    )
     largest = sorted(groups.values(), key=len, reverse=True)[:MOST_STACKS]
     candidates = []
     for members in largest:
         facts = facts_of(headers, members)
-        candidates.append(
-            Choice(facts=facts, finding=decide(facts, names, series_echoes=echoes), stacks=len(groups))
-        )
+        candidates.append(Choice(facts=facts, finding=decide(facts, names, spread), stacks=len(groups)))
     return max(candidates, key=_worth)
 
 
