@@ -7,9 +7,9 @@ database or clock. The doors are the sub-packages `classify`, `geometry`, `proto
 
 from __future__ import annotations
 
-from dicom_rules.errors import ClassifyError, EncodeError, GeometryError, RuleError
+from dicom_rules.errors import ClassifyError, EncodeError, GeometryError, ProtocolError, RuleError
 
 CONTRASTS: tuple[str, ...] = ("T1", "T1C", "T2", "FLAIR", "DWI", "ADC")
 """The contrasts of the node, in the order in which they are listed everywhere."""
 
-__all__ = ["CONTRASTS", "ClassifyError", "EncodeError", "GeometryError", "RuleError"]
+__all__ = ["CONTRASTS", "ClassifyError", "EncodeError", "GeometryError", "ProtocolError", "RuleError"]

@@ -2,6 +2,7 @@
 
     RuleError            the rules cannot accept what they were given
     |-- ClassifyError    headers that do not belong to one series, or a rule file that is not valid
+    |-- ProtocolError    a file of protocols that is not valid
     |-- GeometryError    instances that do not form one regular volume
     +-- EncodeError      a result that cannot be written as a valid object
 
@@ -30,6 +31,10 @@ class RuleError(Exception):
 
 class ClassifyError(RuleError):
     """The headers given are not those of one series, or a rule file is not valid."""
+
+
+class ProtocolError(RuleError):
+    """A protocol does not say in a valid way which contrasts an examination should have."""
 
 
 class GeometryError(RuleError):

@@ -54,7 +54,7 @@ def _with_names(facts: Facts, names: Names, reading: Reading) -> Reading:
     veto = _veto(facts, names, reading)
     if veto is not None:
         return veto
-    named = _named_contrast(names)
+    named = named_contrast(names)
     if named is None:
         return reading
     contrast, word = named
@@ -96,7 +96,8 @@ def _veto(facts: Facts, names: Names, reading: Reading) -> Reading | None:
     return None
 
 
-def _named_contrast(names: Names) -> tuple[str, str] | None:
+def named_contrast(names: Names) -> tuple[str, str] | None:
+    """The one structural contrast that the names suggest, with the word; None when they suggest none or several."""
     found = {contrast: word for contrast, word in names.contrasts.items() if contrast in STRUCTURAL}
     if "FLAIR" in found and "T1" not in found:
         return "FLAIR", found["FLAIR"]

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from pydicom.dataset import Dataset
 
+from dicom_rules import CONTRASTS
 from dicom_rules.classify.body import BodyPart, body_part_of
-from dicom_rules.classify.decide import Finding
+from dicom_rules.classify.decide import Finding, named_contrast
 from dicom_rules.classify.facts import Facts, facts_of, samples_of
 from dicom_rules.classify.layout import Layout, acquired_at, layout_of
 from dicom_rules.classify.names import Names, names_of
@@ -185,6 +186,7 @@ def _series_class(
         usable=usable,
         evidence=tuple(_sentence(one) for one in finding.evidence),
         unusable_because=None if usable else finding.unusable or "no_contrast",
+        named=_named(finding, names),
         agent=finding.agent,
         body_part=body.stated,
         study_description=text(header, "StudyDescription"),
@@ -201,6 +203,13 @@ def _series_class(
         lossy=text(header, "LossyImageCompression") == "01",
         motion=any(word in description.lower() for word in MOTION_WORDS),
     )
+
+
+def _named(finding: Finding, names: Names) -> str | None:
+    if finding.contrast is not None or finding.kind != "structural" or finding.unusable != "no_contrast":
+        return None
+    named = named_contrast(names)
+    return named[0] if named is not None and named[0] in CONTRASTS else None
 
 
 def _sentence(words: str) -> str:

@@ -42,6 +42,8 @@ class SeriesClass:
     usable: bool
     evidence: tuple[str, ...]
     unusable_because: str | None = None
+    named: str | None = None
+    """The structural contrast that the names suggest, where the evidence did not suffice for `contrast`."""
     agent: bool | None = None
     """True: a contrast agent is stated; False: stated absent; None: nothing said."""
     body_part: str = ""
