@@ -1,0 +1,49 @@
+"""How fast this machine receives and synthesises.  `make bench`, or python bench/run.py [receive|synthesis] [--json]
+
+receive    images a second into `medk2n serve listener`, from one and from four DCMTK senders at once
+synthesis  seconds per stage for the demonstration study, beside the floor that the machine's own matrix product sets
+
+Figures are for comparing versions on one machine; say which one when you quote them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from receive import measure as receive
+from synthesis import measure as synthesis
+
+PARTS: dict[str, Callable[[Callable[[str], None]], dict[str, Any]]] = {
+    "receive": receive,
+    "synthesis": synthesis,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", help="receive, synthesis; both when none is named")
+    parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
+    given = parser.parse_args()
+    if unknown := set(given.parts) - set(PARTS):
+        parser.error(f"there is no {', '.join(sorted(unknown))}; there is {', '.join(PARTS)}")
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr if given.json else sys.stdout, flush=True)
+
+    found = {name: PARTS[name](say) for name in given.parts or PARTS}
+    if given.json:
+        print(json.dumps(found, indent=2))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
