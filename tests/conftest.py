@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from medk2n_node.config import Config, load_config
+from medk2n_node.store import Store, open_store
 from tests import peers
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -33,3 +35,25 @@ def orthanc(tmp_path: Path) -> Iterator[peers.Orthanc]:
     """A PACS of its own for the test."""
     with peers.orthanc(tmp_path / "orthanc") as running:
         yield running
+
+
+@pytest.fixture
+def node_config(tmp_path: Path) -> Config:
+    """A configuration whose storage and database lie in the test's own folder, on a free port."""
+    return load_config(
+        None,
+        {
+            "MEDK2N__NODE__PORT": "0",
+            "MEDK2N__NODE__STORAGE": str(tmp_path / "storage"),
+            "MEDK2N__NODE__DATABASE": f"sqlite:///{tmp_path / 'medk2n.db'}",
+            "MEDK2N__LISTENER__SHUTDOWN_SECONDS": "1",
+        },
+    )
+
+
+@pytest.fixture
+def store(node_config: Config) -> Iterator[Store]:
+    """An empty store."""
+    opened = open_store(node_config)
+    yield opened
+    opened.close()
