@@ -1,0 +1,188 @@
+"""A folder of DICOM files, read as studies and series: what `classify` and `plan` look at.
+
+Every file is looked at, whatever its name; what is no DICOM image is listed with the reason and left out.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset
+from pydicom.errors import InvalidDicomError
+from pydicom.uid import MediaStorageDirectoryStorage
+
+from dicom_rules.classify import ClassifyRules, SeriesClass, classify, main_stack
+from dicom_rules.errors import GeometryError
+from dicom_rules.geometry import check
+from dicom_rules.reading import text
+from medk2n_node.errors import InputError
+
+NEEDED = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
+BLANK_SAMPLES = 3
+"""So many slices, spread over the series, are decoded first; only when all are constant is the rest looked at."""
+
+UNREADABLE = (
+    InvalidDicomError,
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    NotImplementedError,
+)
+"""What pydicom raises for bytes that are no data set, or one cut short."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesFolder:
+    """One series: its files, their headers (no pixels), and the folder that holds them."""
+
+    path: Path
+    files: tuple[Path, ...]
+    headers: tuple[Dataset, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """A file that was left out, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folder:
+    """The series of a folder by study, both in order of appearance, and what was left out."""
+
+    studies: dict[str, tuple[SeriesFolder, ...]]
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Classified:
+    """A folder with the class of every series, by study."""
+
+    studies: dict[str, tuple[tuple[SeriesFolder, SeriesClass], ...]]
+    skipped: tuple[Skipped, ...] = field(default=())
+
+
+def read_folder(directory: Path) -> Folder:
+    """Read every header below the folder (a single file is taken as well); InputError when there is none."""
+    if not directory.exists():
+        raise InputError(
+            code="no_such_folder",
+            subject=str(directory),
+            reason="it does not exist",
+            cure="Name a folder of DICOM files",
+        )
+    found: dict[str, dict[str, list[tuple[Path, Dataset]]]] = {}
+    skipped: list[Skipped] = []
+    with warnings.catch_warnings():
+        # pydicom warns of every value that breaks its VR; the rules read tolerantly and say what they miss.
+        warnings.simplefilter("ignore")
+        for file in _files(directory):
+            try:
+                header = _header(file)
+            except UNREADABLE as error:
+                skipped.append(Skipped(path=file, reason=_reason(error)))
+                continue
+            series = found.setdefault(text(header, "StudyInstanceUID"), {})
+            series.setdefault(text(header, "SeriesInstanceUID"), []).append((file, header))
+    if not found:
+        counted = f"{len(skipped)} files were looked at" if skipped else "it is empty"
+        raise InputError(
+            code="no_dicom",
+            subject=str(directory),
+            reason=f"it holds no DICOM object ({counted})",
+            cure="Name a folder of DICOM files",
+        )
+    studies = {uid: tuple(_series(pairs) for pairs in series.values()) for uid, series in found.items()}
+    return Folder(studies=studies, skipped=tuple(skipped))
+
+
+def classify_folder(directory: Path, *, headers_only: bool, rules: ClassifyRules) -> Classified:
+    """Read and classify every series below the folder; pixels are decoded only without `headers_only`."""
+    folder = read_folder(directory)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        studies = {
+            uid: tuple((one, _classify(one, headers_only, rules)) for one in series)
+            for uid, series in folder.studies.items()
+        }
+    return Classified(studies=studies, skipped=folder.skipped)
+
+
+def _classify(series: SeriesFolder, headers_only: bool, rules: ClassifyRules) -> SeriesClass:
+    problem: str | None = None
+    blank: bool | None = None
+    if text(series.headers[0], "Modality").upper() == "MR":
+        try:
+            check(main_stack(series.headers))
+        except GeometryError as error:
+            problem = f"{error.subject}: {error.reason}"
+        if not headers_only:
+            try:
+                blank = _is_blank(series.files)
+            except (*UNREADABLE, RuntimeError) as error:
+                problem = problem or f"the pixels cannot be decoded ({_reason(error)})"
+    return classify(series.headers, pixels_blank=blank, geometry_problem=problem, overrides=rules)
+
+
+def _is_blank(files: Sequence[Path]) -> bool:
+    """Whether every image is of one constant value."""
+    last = len(files) - 1
+    sampled = sorted({round(last * step / (BLANK_SAMPLES - 1)) for step in range(BLANK_SAMPLES)})
+    order = [*sampled, *(index for index in range(len(files)) if index not in sampled)]
+    for index in order:
+        pixels = dcmread(files[index]).pixel_array
+        if pixels.min() != pixels.max():
+            return False
+    return True
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    if directory.is_file():
+        yield directory
+        return
+    for folder, folders, names in os.walk(directory):
+        folders.sort()
+        for name in sorted(names):
+            yield Path(folder) / name
+
+
+def _header(file: Path) -> Dataset:
+    """The header of one DICOM object; also of one without the 128-byte preamble, as old archives write them."""
+    if file.stat().st_size == 0:
+        raise ValueError("the file is empty")
+    try:
+        header: Dataset = dcmread(file, stop_before_pixels=True)
+    except InvalidDicomError:
+        header = dcmread(file, stop_before_pixels=True, force=True)
+        if "SOPClassUID" not in header:
+            raise ValueError("it is no DICOM file") from None
+    if text(header, "SOPClassUID") == MediaStorageDirectoryStorage or "DirectoryRecordSequence" in header:
+        raise ValueError("it is a DICOMDIR, no image")
+    missing = [keyword for keyword in NEEDED if not text(header, keyword)]
+    if missing:
+        raise ValueError(f"it has no {missing[0]}")
+    return header
+
+
+def _series(pairs: Sequence[tuple[Path, Dataset]]) -> SeriesFolder:
+    files = tuple(file for file, _ in pairs)
+    parents = {file.parent for file in files}
+    path = (
+        parents.pop() if len(parents) == 1 else Path(os.path.commonpath([str(file.parent) for file in files]))
+    )
+    return SeriesFolder(path=path, files=files, headers=tuple(header for _, header in pairs))
+
+
+def _reason(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
