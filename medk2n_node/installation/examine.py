@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from medk2n_node.config import Config, DestinationSection
 from medk2n_node.installation import environment, machine
-from medk2n_node.installation.checks import Check, State
-
-Echo = Callable[[str, str, int, bool], str | None]
-"""Called with (AE title, host, port, TLS); None when C-ECHO is answered with success, else the reason in words."""
+from medk2n_node.installation.checks import Check, Echo, State
 
 
 def examine(config: Config, echo: Echo) -> Iterator[Check]:
@@ -29,7 +26,7 @@ def examine(config: Config, echo: Echo) -> Iterator[Check]:
     yield environment.left_behind()
     yield machine.storage(config)
     yield machine.database(config)
-    yield from machine.ports(config, lambda host, port: echo(config.node.ae_title, host, port, False))
+    yield from machine.ports(config, echo)
     yield machine.weights(config)
     yield machine.device(config)
     yield environment.dciodvfy()
@@ -41,12 +38,12 @@ def reachable(destination: DestinationSection, echo: Echo) -> Check:
     """Does the destination answer a C-ECHO?"""
     name = f"destination {destination.name}"
     where = f"{destination.ae_title} at {destination.host}:{destination.port}"
-    problem = echo(destination.ae_title, destination.host, destination.port, destination.tls)
-    if problem is None:
+    answer = echo(destination.ae_title, destination.host, destination.port, destination.tls)
+    if answer.outcome == "success":
         return Check(name=name, state=State.OK, found=f"{where} answers")
     return Check(
         name=name,
         state=State.UNREACHABLE,
-        found=problem if destination.host in problem else f"{where}: {problem}",
+        found=f"{where}: {answer.words}",
         cure="Is it running, and does it know our AE title and address? Check [[destinations]] in node.toml",
     )

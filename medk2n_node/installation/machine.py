@@ -7,11 +7,11 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from medk2n_node.config import Config
-from medk2n_node.installation.checks import Check, State
+from medk2n_node.installation.checks import Check, Echo, State
 
 # A study of two 3-D series at 512 x 512 is some 250 MB with its results; below this a day's work does not fit.
 COMFORTABLE_FREE_BYTES = 5 * 1024**3
@@ -72,12 +72,8 @@ def database(config: Config) -> Check:
     return Check(name="database", state=State.OK, found=shown)
 
 
-def ports(config: Config, answers: Callable[[str, int], str | None]) -> Iterator[Check]:
-    """Is each port of ours free, or held by a node that answers C-ECHO?
-
-    Args:
-        answers: called with (host, port) of a taken port; None when our AE title answers there, else why not.
-    """
+def ports(config: Config, echo: Echo) -> Iterator[Check]:
+    """Is each port of ours free, or held by a DICOM node already (ours, if this one runs)?"""
     for name, port in (("port", config.node.port), ("tls_port", config.node.tls_port)):
         if port == 0:
             continue
@@ -85,26 +81,35 @@ def ports(config: Config, answers: Callable[[str, int], str | None]) -> Iterator
         problem = _cannot_bind(config.node.host, port)
         if problem is None:
             yield Check(name=label, state=State.OK, found=f"free on {config.node.host}")
-        elif problem.errno == errno.EADDRINUSE and name == "port" and answers(config.node.host, port) is None:
-            yield Check(
-                name=label,
-                state=State.OK,
-                found=f"a node called {config.node.ae_title} answers there already",
-            )
-        elif problem.errno == errno.EADDRINUSE:
-            yield Check(
-                name=label,
-                state=State.ERROR,
-                found=f"taken on {config.node.host} by a program that does not answer as {config.node.ae_title}",
-                cure=f"Stop that program, or set [node] {name} to another number",
-            )
-        else:
+        elif problem.errno != errno.EADDRINUSE:
             yield Check(
                 name=label,
                 state=State.ERROR,
                 found=f"cannot be opened on {config.node.host} ({problem.strerror or problem})",
                 cure="Ports under 1024 need special rights; [node] host must be an address of this machine",
             )
+        elif (
+            answer := echo(config.node.ae_title, _callable(config.node.host), port, name == "tls_port")
+        ).outcome == "success":
+            yield Check(
+                name=label,
+                state=State.OK,
+                found=f"a node called {config.node.ae_title} answers there already",
+            )
+        elif answer.outcome == "refused":
+            yield Check(name=label, state=State.OK, found=f"a DICOM node is there already ({answer.words})")
+        else:
+            yield Check(
+                name=label,
+                state=State.ERROR,
+                found=f"taken on {config.node.host} by a program that does not speak DICOM",
+                cure=f"Stop that program, or set [node] {name} to another number",
+            )
+
+
+def _callable(host: str) -> str:
+    """An address to call ourselves by: the one that is bound, or this machine where all are."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
 def weights(config: Config) -> Check:

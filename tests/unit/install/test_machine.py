@@ -14,7 +14,7 @@ import pytest
 import model
 from medk2n_node.config import Config, DestinationSection, ListenerSection, NodeSection, SynthesisSection
 from medk2n_node.installation import machine
-from medk2n_node.installation.checks import State
+from medk2n_node.installation.checks import Echoed, State
 from medk2n_node.installation.examine import reachable
 
 Usage = namedtuple("Usage", "total used free")
@@ -30,6 +30,18 @@ def taken_port() -> Iterator[int]:
         server.bind(("127.0.0.1", 0))
         server.listen()
         yield server.getsockname()[1]
+
+
+def success(ae_title: str, host: str, port: int, tls: bool) -> Echoed:
+    return Echoed(outcome="success")
+
+
+def refused(ae_title: str, host: str, port: int, tls: bool) -> Echoed:
+    return Echoed(outcome="refused", words="calling AE title not recognised")
+
+
+def silent(ae_title: str, host: str, port: int, tls: bool) -> Echoed:
+    return Echoed(outcome="silent", words="nothing answers")
 
 
 def free_port() -> int:
@@ -87,30 +99,36 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_free_port_is_well(tmp_path: Path) -> None:
-    [check] = machine.ports(node(tmp_path, port=free_port()), lambda host, port: "not asked")
+    [check] = machine.ports(node(tmp_path, port=free_port()), silent)
     assert check.state is State.OK
     assert "free" in check.found
 
 
 def test_a_port_held_by_our_own_node_is_well(tmp_path: Path, taken_port: int) -> None:
-    [check] = machine.ports(node(tmp_path, port=taken_port), lambda host, port: None)
+    [check] = machine.ports(node(tmp_path, port=taken_port), success)
     assert check.state is State.OK
     assert "MEDK2N answers there already" in check.found
 
 
+def test_a_port_held_by_a_node_that_does_not_let_us_in_is_well(tmp_path: Path, taken_port: int) -> None:
+    [check] = machine.ports(node(tmp_path, port=taken_port), refused)
+    assert check.state is State.OK
+    assert "calling AE title not recognised" in check.found
+
+
 def test_a_port_held_by_another_program_is_an_error(tmp_path: Path, taken_port: int) -> None:
-    [check] = machine.ports(node(tmp_path, port=taken_port), lambda host, port: "does not answer")
+    [check] = machine.ports(node(tmp_path, port=taken_port), silent)
     assert check.state is State.ERROR
     assert "[node] port" in check.cure
 
 
 def test_an_address_of_another_machine_is_an_error(tmp_path: Path) -> None:
-    [check] = machine.ports(node(tmp_path, host="192.0.2.1", port=free_port()), lambda host, port: None)
+    [check] = machine.ports(node(tmp_path, host="192.0.2.1", port=free_port()), success)
     assert check.state is State.ERROR
 
 
 def test_a_port_of_the_systems_choice_is_not_judged(tmp_path: Path) -> None:
-    assert list(machine.ports(node(tmp_path, port=0), lambda host, port: None)) == []
+    assert list(machine.ports(node(tmp_path, port=0), success)) == []
 
 
 def test_the_device_computes_and_says_how_fast() -> None:
@@ -146,8 +164,9 @@ def test_a_destination_that_answers_is_well() -> None:
     destination = DestinationSection(name="pacs", ae_title="ORTHANC", host="127.0.0.1", port=4242)
     asked = []
 
-    def echo(*address: object) -> None:
+    def echo(*address: object) -> Echoed:
         asked.append(address)
+        return Echoed(outcome="success")
 
     assert reachable(destination, echo).state is State.OK
     assert asked == [("ORTHANC", "127.0.0.1", 4242, False)]
@@ -155,6 +174,6 @@ def test_a_destination_that_answers_is_well() -> None:
 
 def test_a_destination_that_does_not_answer_says_why() -> None:
     destination = DestinationSection(name="pacs", ae_title="ORTHANC", host="127.0.0.1", port=4242)
-    check = reachable(destination, lambda *address: "connection refused")
+    check = reachable(destination, silent)
     assert check.state is State.UNREACHABLE
-    assert check.found == "ORTHANC at 127.0.0.1:4242: connection refused"
+    assert check.found == "ORTHANC at 127.0.0.1:4242: nothing answers"
