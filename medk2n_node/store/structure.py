@@ -34,6 +34,10 @@ _UNDEFINED = 0xFFFFFFFF
 _LONG_VR = frozenset(
     {b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"}
 )
+_SHORT_VR = frozenset(
+    {b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"PN", b"SH", b"SL"}
+    | {b"SS", b"ST", b"TM", b"UI", b"UL", b"US"}
+)
 _UID = re.compile(r"[0-9]+(\.[0-9]+)*")
 _DEEPEST = 64  # far beyond any real object; a bound on what a hostile one can make us do
 
@@ -157,10 +161,10 @@ class _Walker:
         if implicit or group == 0xFFFE:
             return tag, b"", _LONG.unpack_from(data, position + 4)[0], position + 8
         vr = bytes(data[position + 4 : position + 6])
-        if not (vr.isalpha() and vr.isupper()):
-            raise UnreadableError("not_dicom", f"the value representation of {_name(tag)} is not valid")
-        if vr not in _LONG_VR:
+        if vr in _SHORT_VR:
             return tag, vr, _SHORT.unpack_from(data, position + 6)[0], position + 8
+        if vr not in _LONG_VR:
+            raise UnreadableError("not_dicom", f"the value representation of {_name(tag)} is not valid")
         if position + 12 > end:
             raise UnreadableError(
                 "truncated", f"the object ends within an element header, at byte {position}"
