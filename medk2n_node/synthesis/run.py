@@ -206,8 +206,8 @@ def _target_report(target: Target, result: TargetResult, outputs: Outputs) -> di
 
 def _registration(one: Any) -> dict[str, Any]:
     return {
-        "translation_mm": [float(value) for value in one.translation_mm],
-        "rotation_deg": [float(value) for value in one.rotation_deg],
+        "translation_mm": float(one.translation_mm),
+        "rotation_deg": float(one.rotation_deg),
         "similarity": float(one.similarity),
         "accepted": bool(one.accepted),
         "sentence": str(one.sentence),
