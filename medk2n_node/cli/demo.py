@@ -66,7 +66,10 @@ def demo(
 ) -> None:
     """Send a study through a node and back to a small PACS, both on this machine, and show what came back."""
     console = remarks() if as_json else people()
-    console.print("medk2n demo: a study goes in over DICOM, a synthetic series comes back. Not for clinical use.")
+    console.print(
+        "medk2n demo: a study goes in over DICOM, a synthetic series comes back. Not for clinical use.",
+        soft_wrap=True,
+    )
     signal.signal(signal.SIGTERM, _interrupt)
     folder = (out or Path("demo-output") / time.strftime("%Y%m%d-%H%M%S")).resolve()
     with _Teller(console) as teller:
@@ -80,6 +83,8 @@ def demo(
         _show(console, summary)
     if not summary["good"]:
         raise typer.Exit(1)
+    if summary["state"] in ("HELD", "REFUSED"):
+        raise typer.Exit(4)
 
 
 def register(app: typer.Typer) -> None:

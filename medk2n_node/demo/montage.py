@@ -75,7 +75,7 @@ def draw(
         if brain is not None:
             difference = np.where(brain[slices], difference, 0.0)
         columns.append((f"{target} (truth)", shown, {"vmin": 0.0, "vmax": 1.1}))
-        columns.append(("synthetic - truth", difference, {"vmin": -0.5, "vmax": 0.5, "cmap": "RdBu_r"}))
+        columns.append(("synthetic - truth", difference, {"vmin": -0.5, "vmax": 0.5, "cmap": "berlin"}))
 
     step = np.linalg.norm(synthetic.affine[:3, :2], axis=0)
     aspect = float(step[1] / step[0])
@@ -111,4 +111,7 @@ def draw(
 
 
 def _write(cell: Any, x: float, y: float, words: str, **style: Any) -> None:
-    cell.text(x, y, words, transform=cell.transAxes, fontsize=9, va="center", **style)
+    from matplotlib.patheffects import withStroke
+
+    outline = [withStroke(linewidth=2, foreground="black")]  # readable on bright tissue too
+    cell.text(x, y, words, transform=cell.transAxes, fontsize=9, va="center", path_effects=outline, **style)

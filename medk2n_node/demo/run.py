@@ -75,7 +75,7 @@ def run(out: Path, study: Path | None, narrator: Narrator, *, timeout_s: float =
         narrator.done(f"sent {len(todo.files)} objects by C-STORE in {time.monotonic() - sending:.1f} s")
         shown = _wait(config, todo.study_uid, children, narrator, timeout_s)
         narrator.stage("stopping the node")
-    return _summary(out, config, todo, shown, narrator, time.monotonic() - started)
+    return _summary(out, config, todo, shown, narrator, started)
 
 
 def _fresh(out: Path) -> None:
@@ -107,7 +107,7 @@ def _wait(
         with store.reading() as session:
             document = show_document(session, study_uid)
         for step in document["history"][told:]:
-            narrator.done(f"{step['to']}: {step['reason'] or 'no reason given'}")
+            narrator.done(f"{step['to']}: {step['reason']}" if step["reason"] else str(step["to"]))
         told = len(document["history"])
         if document["state"] in _ENDS:
             return document
@@ -123,22 +123,22 @@ def _wait(
 
 
 def _summary(
-    out: Path, config: Path, todo: prepared.Prepared, shown: Mapping[str, Any], narrator: Narrator, seconds: float
+    out: Path, config: Path, todo: prepared.Prepared, shown: Mapping[str, Any], narrator: Narrator, started: float
 ) -> dict[str, Any]:
     narrator.stage("verifying what came back")
     contrasts = {str(one["series_uid"]): str(one["contrast"]) for one in shown["results"]}
     came_back = returned(out / "pacs", contrasts, todo.headers)
     series = [_one(out, todo, shown, one, narrator) for one in came_back]
-    expected = set(contrasts) == {one.series_uid for one in came_back}
+    whole = set(contrasts) == {one.series_uid for one in came_back} and shown["state"] != "FAILED"
     summary: dict[str, Any] = {
         "study_uid": todo.study_uid,
         "state": shown["state"],
         "words": shown["words"],
         "release": shown["release"],
-        "good": expected and all(one.good for one in came_back),
+        "good": whole and all(one.good for one in came_back),
         "plan": _sentences(shown["plan"] or {}, todo.headers),
         "series": series,
-        "seconds": {"total": round(seconds, 1), **((shown["report"] or {}).get("seconds") or {})},
+        "seconds": {"total": round(time.monotonic() - started, 1), **((shown["report"] or {}).get("seconds") or {})},
         "files": {
             "out": str(out),
             "sent": str(Path(todo.files[0].path).parents[1]),
