@@ -19,6 +19,7 @@ import hmac
 import os
 import secrets
 import shutil
+import threading
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -46,6 +47,7 @@ class StorageFiles:
                 cure="Set node.storage to a folder that this user may write to",
             ) from error
         self._salt = self._read_salt()
+        self._guard = threading.Lock()
         self._incoming: Path | None = None
         self._lock: IO[bytes] | None = None
 
@@ -104,27 +106,45 @@ class StorageFiles:
 
     def new_part(self) -> Path:
         """A new name in this process's incoming folder; the folder's lock tells others that it is in use."""
-        if self._incoming is None:
-            folder = self.root / "incoming" / uuid.uuid4().hex
-            folder.mkdir()
-            self._lock = (folder / "lock").open("wb")
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._incoming = folder
-        return self._incoming / f"{uuid.uuid4().hex}.part"
+        with self._guard:
+            while self._incoming is None:
+                self._claim(self.root / "incoming" / uuid.uuid4().hex)
+            return self._incoming / f"{uuid.uuid4().hex}.part"
+
+    def _claim(self, folder: Path) -> None:
+        """Make a folder ours; a sweep of another process that looks at it in that moment may take it away."""
+        folder.mkdir()
+        try:
+            lock = (folder / "lock").open("wb")
+        except FileNotFoundError:
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            return
+        if not (folder / "lock").exists():
+            lock.close()
+            return
+        self._lock, self._incoming = lock, folder
 
     def leftovers(self) -> Iterator[Path]:
         """The `.part` files of processes that no longer live; empty folders are removed on the way."""
         for folder in sorted((self.root / "incoming").iterdir()):
             if not folder.is_dir() or folder == self._incoming:
                 continue
-            with (folder / "lock").open("ab") as lock:
+            try:
+                lock = (folder / "lock").open("ab")
+            except FileNotFoundError:
+                continue  # another sweep was here first
+            with lock:
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     continue  # its process lives
                 yield from sorted(folder.glob("*.part"))
                 if not any(folder.glob("*.part")):
-                    (folder / "lock").unlink()
+                    (folder / "lock").unlink(missing_ok=True)
                     folder.rmdir()
 
     def instance_files(self) -> Iterator[str]:
