@@ -6,8 +6,24 @@ quality, contributions, and the sentences that explain them.
 
 from __future__ import annotations
 
+from model.bundle import Bundle, load_bundle, save_bundle, verify_bundle
 from model.contrasts import CONTRASTS
 from model.errors import BundleError, ImagingError, ModelError, RequestError
 from model.imaging import Image
+from model.synthesis import Outputs, TargetResult, synthesize
 
-__all__ = ["CONTRASTS", "BundleError", "Image", "ImagingError", "ModelError", "RequestError"]
+__all__ = [
+    "CONTRASTS",
+    "Bundle",
+    "BundleError",
+    "Image",
+    "ImagingError",
+    "ModelError",
+    "Outputs",
+    "RequestError",
+    "TargetResult",
+    "load_bundle",
+    "save_bundle",
+    "synthesize",
+    "verify_bundle",
+]

@@ -97,12 +97,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--evaluate-every", type=int, default=400)
+    parser.add_argument("--batch", type=int, default=Recipe.batch)
     a = parser.parse_args()
     every = [load_case(p) for p in sorted(a.cache.glob("*.npz"))]
     training = [c for c in every if c.name not in VALIDATION and len(c.contrasts) > 1]
     volumes = [c for c in every if c.name in ("ms_openms26", "gli_tcga_fg6692")]
-    stride = {"ms_openms26": 8, "gli_tcga_fg6692": 2}
-    recipe = Recipe(steps=a.steps, evaluate_every=a.evaluate_every)
+    stride = {"ms_openms26": 12, "gli_tcga_fg6692": 3}
+    recipe = Recipe(steps=a.steps, evaluate_every=a.evaluate_every, batch=a.batch)
 
     def report(line: str) -> None:
         sys.stderr.write(line + "\n")

@@ -28,7 +28,7 @@ class Recipe:
 
     steps: int = 4000
     batch: int = 6
-    size: int = 160
+    size: tuple[int, int] = (160, 128)  # rows, columns: a head is longer than wide
     learning_rate: float = 1.2e-3
     weight_decay: float = 0.02
     warmup: int = 100
@@ -165,9 +165,11 @@ def train(
             report(f"step {step} {time.monotonic() - began:.0f} s {stage.value} {terms}")
         last = step + 1 == recipe.steps or time.monotonic() - began > budget_s
         if (step + 1) % recipe.evaluate_every == 0 or last:
-            score = key_score(average)
-            network.key_score.copy_(score)
-            average.key_score.copy_(score)
+            # Single-source scores cost a pass over all volumes; they change little after the first measurement.
+            if last or not network.key_score.any():
+                score = key_score(average)
+                network.key_score.copy_(score)
+                average.key_score.copy_(score)
             figures = evaluate(average)
             new = not log_file.exists()
             with log_file.open("a", newline="") as handle:

@@ -31,16 +31,16 @@ class Geometry:
         )
 
 
-def cut(planes: Tensor, geometry: Geometry, size: int) -> Tensor:
-    """(C, H, W) -> (C, size, size) around the centre, bilinear, zero outside."""
+def cut(planes: Tensor, geometry: Geometry, size: tuple[int, int]) -> Tensor:
+    """(C, H, W) -> (C, *size) around the centre, bilinear, zero outside."""
     height, width = planes.shape[-2:]
     cos, sin = math.cos(geometry.angle), math.sin(geometry.angle)
     step = geometry.scale
     sx = -1.0 if geometry.mirror else 1.0
     # Output pixel (u, v), centred, to input pixel; then to grid_sample's -1..1.
     a = torch.tensor([[cos * step * sx, -sin * step], [sin * step * sx, cos * step]])
-    line = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
-    v, u = torch.meshgrid(line, line, indexing="ij")
+    down, across = (torch.arange(n, dtype=torch.float32) - (n - 1) / 2 for n in size)
+    v, u = torch.meshgrid(down, across, indexing="ij")
     xy = torch.stack([u, v], dim=-1) @ a.T + torch.tensor([geometry.centre[1], geometry.centre[0]])
     grid = (2 * xy + 1) / torch.tensor([width, height], dtype=torch.float32) - 1
     return F.grid_sample(planes[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=False)[0]

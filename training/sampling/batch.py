@@ -94,7 +94,7 @@ class Sampler:
     """Draws batches for a pattern; a share of simulated heads is mixed in."""
 
     def __init__(
-        self, cases: Sequence[Case], weights: Sequence[float], heads: Sequence[LabelHead], *, size: int, simulated: float
+        self, cases: Sequence[Case], weights: Sequence[float], heads: Sequence[LabelHead], *, size: tuple[int, int], simulated: float
     ) -> None:
         self.cases, self.weights = list(cases), np.asarray(weights, dtype=np.float64)
         self.heads, self.size, self.simulated = list(heads), size, simulated

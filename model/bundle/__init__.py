@@ -1,0 +1,11 @@
+"""A bundle: weights, architecture, preprocessing, key scores, provenance and card in one folder, sealed by sha256.
+
+In: a folder. Out: a `Bundle` whose network is ready, or a `BundleError` that names what does not fit. Never: a
+download, a partial load, a default for a missing key.
+"""
+
+from __future__ import annotations
+
+from model.bundle.files import Bundle, load_bundle, save_bundle, verify_bundle
+
+__all__ = ["Bundle", "load_bundle", "save_bundle", "verify_bundle"]
