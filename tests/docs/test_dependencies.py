@@ -23,8 +23,8 @@ LOCKS = {name: pins((REPOSITORY / "requirements" / f"{name}.txt").read_text(enco
          for name in ("torch", "lock", "demo", "test", "dev")}  # fmt: skip
 # Where a package of an extra is not installed, its import name is not known to importlib.
 IMPORT_NAMES = {"mamba_ssm": "mamba-ssm", "causal_conv1d": "causal-conv1d", "open_clip": "open-clip-torch"}
-# Loaded by another package, by name: SQLAlchemy, pydicom; the two programs of `make check`; pytest's plugins.
-LOADED_BY_NAME = {"psycopg", "pyjpegls"}
+# Loaded by another package, by name: SQLAlchemy loads the first, pydicom the others.
+LOADED_BY_NAME = {"psycopg", "pyjpegls", "python-gdcm"}
 
 
 def requirements(lines: list[str]) -> dict[str, Requirement]:
