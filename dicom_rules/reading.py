@@ -6,15 +6,36 @@ with a sentence, where a parser's traceback would name neither the series nor th
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable
 from pathlib import PurePath
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import BaseTag
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+def tolerant(door: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """A door behind which pydicom's warnings about values that break their VR are not repeated.
+
+    Converters write "SK_SP_MP_OSP" into a CS of 16 characters, and nobody at the PACS can act on it. The rules say
+    what they miss in their own sentences.
+    """
+
+    @functools.wraps(door)
+    def quiet(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            return door(*args, **kwargs)
+
+    return quiet
 
 
 def value(header: Dataset, key: str | BaseTag) -> Any:

@@ -23,13 +23,14 @@ from dicom_rules.classify.rules import ClassifyRules, Override
 from dicom_rules.classify.stacks import choose
 from dicom_rules.classify.types import SeriesClass
 from dicom_rules.errors import ClassifyError
-from dicom_rules.reading import distinct, text
+from dicom_rules.reading import distinct, text, tolerant
 
 DOUBTFUL_BODY_PART = 0.85
 UNSTATED_BODY_PART = 0.95
 MOTION_WORDS = ("motion", "moved", "bewegt", "mosso", "limited", "nondiagnostic")
 
 
+@tolerant
 def classify(
     headers: Sequence[Dataset],
     *,
@@ -75,6 +76,7 @@ def classify(
     return _series_class(headers, facts, finding, layout_of(facts), body, names)
 
 
+@tolerant
 def main_stack(headers: Sequence[Dataset]) -> tuple[Dataset, ...]:
     """The instances of the stack that speaks for a mixed series, for `geometry.to_volume`; all, where it is one.
 

@@ -16,7 +16,7 @@ from pydicom.valuerep import format_number_as_ds
 
 from dicom_rules.errors import GeometryError
 from dicom_rules.geometry.types import SliceRef
-from dicom_rules.reading import first_item, instance_name, items, number, numbers, text, texts
+from dicom_rules.reading import first_item, instance_name, items, number, numbers, text, texts, tolerant
 
 Vector = npt.NDArray[np.float64]
 
@@ -51,6 +51,7 @@ class Frame:
         return np.cross(self.row_direction, self.column_direction)
 
 
+@tolerant
 def frames_of(instances: Sequence[Dataset]) -> list[Frame]:
     """All slices of the instances in the order given; GeometryError when one lacks its plane."""
     found: list[Frame] = []

@@ -12,7 +12,7 @@ from dicom_rules.errors import GeometryError
 from dicom_rules.geometry.frames import Frame, frames_of
 from dicom_rules.geometry.stack import Stack, stack_of
 from dicom_rules.geometry.types import Volume
-from dicom_rules.reading import distinct, instance_name, number, text, value
+from dicom_rules.reading import distinct, instance_name, number, text, tolerant, value
 
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
@@ -48,6 +48,7 @@ def check(headers: Sequence[Dataset]) -> None:
     stack_of(frames_of(headers), same_image=_same_instance)
 
 
+@tolerant
 def _one_series(instances: Sequence[Dataset]) -> tuple[str, str]:
     series = distinct(text(instance, "SeriesInstanceUID") for instance in instances)
     if len(series) > 1:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
+from pydicom.config import disable_value_validation
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
@@ -52,11 +53,12 @@ def headers_of(row: Mapping[str, str], *, blank_names: bool = False) -> list[Dat
     """A stack of three slices per b-value that states exactly what the row states, and nothing else."""
     study, series = generate_uid(), generate_uid()
     b_values = _b_values(row)
-    return [
-        _header(row, study, series, position, b_value, blank_names)
-        for b_value in b_values
-        for position in range(SLICES)
-    ]
+    with disable_value_validation():  # the rows hold what scanners and converters wrote, valid or not
+        return [
+            _header(row, study, series, position, b_value, blank_names)
+            for b_value in b_values
+            for position in range(SLICES)
+        ]
 
 
 def _b_values(row: Mapping[str, str]) -> list[float | None]:

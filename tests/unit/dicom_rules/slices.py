@@ -16,6 +16,22 @@ AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 SAGITTAL = (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
 CORONAL = (1.0, 0.0, 0.0, 0.0, 0.0, -1.0)
 
+COMMON = (
+    "StudyInstanceUID",
+    "SeriesInstanceUID",
+    "FrameOfReferenceUID",
+    "Modality",
+    "Rows",
+    "Columns",
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+    "Manufacturer",
+)
+
 T2_TSE: dict[str, Any] = {
     "ScanningSequence": "SE",
     "SequenceVariant": ["SK", "SP"],
@@ -116,10 +132,7 @@ def enhanced(
     order = list(shuffled) if shuffled is not None else list(range(count))
     one = Dataset()
     one.file_meta = classic[0].file_meta
-    for keyword in (
-        "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "Modality", "Rows", "Columns",
-        "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "Manufacturer",
-    ):  # fmt: skip
+    for keyword in COMMON:
         setattr(one, keyword, getattr(classic[0], keyword))
     one.SOPClassUID, one.SOPInstanceUID = EnhancedMRImageStorage, generate_uid()
     one.ImageType = ["ORIGINAL", "PRIMARY", "M", "NONE"]
