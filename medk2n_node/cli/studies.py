@@ -27,16 +27,14 @@ def list_studies(context: typer.Context, as_json: JsonFlag = False) -> None:
     if as_json:
         print_json(document)
         return
-    from rich.table import Table
-
-    table = Table(
-        "study", "state", "rev", "series", "objects", "last received", "why", box=None, pad_edge=False
-    )
-    for one in document["studies"]:
-        cells = (one["study_uid"], one["state"], one["revision"], one["series"], one["instances"])
-        table.add_row(*map(str, cells), _time(one["last_at"]), one["words"] or "")
     console = people()
-    console.print(table if document["studies"] else "No study has been received.")
+    for one in document["studies"]:
+        received = f"{one['instances']} objects in {one['series']} series, last {_time(one['last_at'])}"
+        console.print(f"{one['study_uid']}  {one['state']}  r{one['revision']}  {received}", soft_wrap=True)
+        if one["words"]:
+            console.print(f"    {one['words']}", markup=False, soft_wrap=True)
+    if not document["studies"]:
+        console.print("No study has been received.")
     if document["quarantine"]:
         number = len(document["quarantine"])
         console.print(f"{number} set aside without a study: medk2n studies show {UNFILED}")

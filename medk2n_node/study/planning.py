@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dicom_rules import CONTRASTS
-from dicom_rules.classify import SeriesClass, classify
+from dicom_rules.classify import ClassifyRules, SeriesClass, classify
 from dicom_rules.errors import ClassifyError
-from dicom_rules.protocols import Abilities, Plan, PlanRules, Problem, plan
+from dicom_rules.protocols import Abilities, Plan, Problem, plan
 from medk2n_node.config import Config
+from medk2n_node.rules import classify_rules, plan_rules
 from medk2n_node.study.reading import SeriesOnDisk, read_series, series_numbers
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def make_plan(
         content: a digest of each series' objects, by Series Instance UID.
     """
     series = {uid: read_series(uid, paths) for uid, paths in sorted(files.items())}
-    classes = [_classify(one, config) for one in series.values()]
+    overrides = classify_rules(config)
+    classes = [_classify(one, overrides) for one in series.values()]
     made = plan(
         classes,
         abilities=Abilities(contrasts=tuple(bundle.contrasts), key_preference=bundle.key_preference),
@@ -72,11 +74,6 @@ def make_plan(
         model_digest=bundle.digest,
         numbers=_numbers(made, config.results.series_number, series_numbers(series) | set(numbers_taken)),
     )
-
-
-def plan_rules(config: Config) -> PlanRules:
-    """The planning rules that the configuration asks for."""
-    return PlanRules(allowed=tuple(config.targets.allowed), high_risk=tuple(config.targets.high_risk))
 
 
 def _patient_problems(
@@ -98,11 +95,13 @@ def _patient_problems(
     ]
 
 
-def _classify(one: SeriesOnDisk, config: Config) -> SeriesClass:
+def _classify(one: SeriesOnDisk, overrides: ClassifyRules) -> SeriesClass:
     if not one.headers:
         return _unreadable(one, one.problem or "no object of the series can be read")
     try:
-        return classify(one.headers, pixels_blank=one.blank, geometry_problem=one.problem)
+        return classify(
+            one.headers, pixels_blank=one.blank, geometry_problem=one.problem, overrides=overrides
+        )
     except ClassifyError as error:
         return _unreadable(one, f"{error.subject}: {error.reason}")
 

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from dicom_rules.derive import Maker, SyntheticVolume, encode
@@ -20,6 +22,9 @@ from medk2n_node.synthesis.sources import read_headers, read_volume
 
 if TYPE_CHECKING:
     from model import Bundle, Outputs, TargetResult
+
+NEIGHBOURS = 1
+"""The network reads a slice with one neighbour to either side: those count as its sources too."""
 
 Synthesize = Callable[..., Any]
 """Called as `model.synthesize` is."""
@@ -64,6 +69,7 @@ def run(
     objects: list[MadeObject] = []
     targets: dict[str, Mapping[str, Any]] = {}
     registrations: dict[str, Mapping[str, Any]] = {}
+    notes = [f"{contrast}: {note}" for contrast, volume in volumes.items() for note in volume.notes]
     for (sources, reference), group in _groups(job):
         outputs = _synthesize(
             {contrast: volumes[contrast] for contrast in sources},
@@ -78,6 +84,7 @@ def run(
         for stage, spent in outputs.seconds.items():
             seconds[stage] = seconds.get(stage, 0.0) + float(spent)
         registrations.update({name: _registration(one) for name, one in outputs.registrations.items()})
+        notes.extend(outputs.dropped.values())
         for target in group:
             result = outputs.targets[target.contrast]
             targets[target.contrast] = _target_report(target, result, outputs)
@@ -107,13 +114,12 @@ def run(
             reason="; ".join(reasons) or "the model made none of the targets",
             cure="Look at the source series; a later revision of the study is tried again",
         )
-    notes = tuple(f"{contrast}: {note}" for contrast, volume in volumes.items() for note in volume.notes)
     return Product(
         objects=tuple(objects),
         targets=targets,
         registrations=registrations,
         seconds={stage: round(spent, 3) for stage, spent in seconds.items()},
-        notes=notes,
+        notes=tuple(dict.fromkeys(notes)),
     )
 
 
@@ -176,7 +182,8 @@ def _groups(job: Job) -> list[tuple[tuple[tuple[str, ...], str], list[Target]]]:
 
 
 def _synthetic(target: Target, result: TargetResult, outputs: Outputs, reference: str) -> SyntheticVolume:
-    used = tuple(source for source in target.sources if source in result.contributions) or target.sources
+    # A source that could not be aligned was dropped, and is no source of the result.
+    used = tuple(source for source in target.sources if source not in outputs.dropped)
     return SyntheticVolume(
         target=target.contrast,
         array=result.array,
@@ -188,7 +195,24 @@ def _synthetic(target: Target, result: TargetResult, outputs: Outputs, reference
         contributions=dict(result.contributions),
         resampled=tuple(source for source in used if source != reference),
         reasons=(*target.reasons, *result.reasons),
+        neighbour_slices=NEIGHBOURS,
+        alignment={
+            source: _matrix(outputs.registrations[source].transform)
+            for source in used
+            if source in outputs.registrations
+        },
     )
+
+
+def _matrix(transform: Any) -> npt.NDArray[np.float64]:
+    """A registration (reference to source, LPS mm) as the 4x4 matrix from the source's space to the reference's."""
+    origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
+    forward = np.eye(4)
+    for axis, unit in enumerate(np.eye(3)):
+        forward[:3, axis] = np.array(transform.TransformPoint(tuple(unit))) - origin
+    forward[:3, 3] = origin
+    inverse: npt.NDArray[np.float64] = np.linalg.inv(forward).astype(np.float64)
+    return inverse
 
 
 def _target_report(target: Target, result: TargetResult, outputs: Outputs) -> dict[str, Any]:

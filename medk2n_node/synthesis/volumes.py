@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import nibabel
 import numpy as np
 import numpy.typing as npt
+from nibabel.filebasedimages import ImageFileError
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
@@ -47,7 +48,7 @@ def _from_nifti(path: Path) -> tuple[Image, nibabel.Nifti1Image]:
     try:
         image = read_nifti(path)
         template = nibabel.Nifti1Image.from_filename(path)
-    except (nibabel.filebasedimages.ImageFileError, EOFError, OSError) as error:
+    except (ImageFileError, EOFError, OSError) as error:
         raise InputError(
             code="source",
             subject=str(path),
