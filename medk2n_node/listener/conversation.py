@@ -49,7 +49,7 @@ class Conversation:
         self.address = address
         self.started = self.last_active = time.monotonic()
         self.negotiating = True
-        self.finished = False
+        self.within_message = False
         self._socket = connection
         self._around = around
         self._tls = tls
@@ -96,7 +96,6 @@ class Conversation:
             self._abort(wire.NOT_SPECIFIED)
         finally:
             self._close(ending)
-            self.finished = True
 
     def _negotiate(self, stream: BinaryIO) -> bool:
         """Read the request and answer it; True when the association stands."""
@@ -160,6 +159,7 @@ class Conversation:
                 raise wire.ProtocolError(
                     f"a PDU of type 0x{first:02X} within an association", wire.UNEXPECTED_PDU
                 )
+            self.within_message = True
             self._socket.settimeout(limits.message_timeout_seconds)
             context = self._contexts.get(first.context_id)
             if context is None or not first.is_command:
@@ -173,6 +173,7 @@ class Conversation:
             if status is not None:
                 self._socket.sendall(wire.encode_response(first.context_id, request, status, comment))
             self.last_active = time.monotonic()
+            self.within_message = False
 
     def _carry_out(
         self, request: wire.Command, context: Context, data_set: Iterator[memoryview]

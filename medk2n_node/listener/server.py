@@ -80,7 +80,13 @@ class Listener:
         )
 
     def stop(self) -> None:
-        """Stop accepting, let open associations end for `shutdown_seconds`, then hang up on what is left."""
+        """Stop accepting, let open associations end for `shutdown_seconds`, then hang up on what is left.
+
+        An association between two messages that has been quiet for a while is not waited for. Stopping twice is
+        the same as stopping once.
+        """
+        if self._stopping.is_set():
+            return
         self._stopping.set()
         self._wake_write.send(b"x")
         if self._thread is not None:
@@ -90,8 +96,8 @@ class Listener:
                 one.close()
         deadline = time.monotonic() + self._config.listener.shutdown_seconds
         while (open_now := self._open()) and time.monotonic() < deadline:
-            busy = [one for one in open_now if time.monotonic() - one.last_active < QUIET_SECONDS]
-            if not busy:
+            since = time.monotonic() - QUIET_SECONDS
+            if not any(one.within_message or one.last_active > since for one in open_now):
                 break
             time.sleep(0.05)
         for conversation in self._open():
