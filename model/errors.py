@@ -1,9 +1,9 @@
 """What can go wrong with images and weights, each error naming the thing, the reason and the cure.
 
-    ModelError
-      ImagingError   an input image cannot be used (code: blank, not_a_brain, registration, shape, affine)
-      RequestError   the call asks for what the network cannot do (code: sources, targets, contrast)
-      BundleError    a bundle is absent, changed or does not fit the code (code: missing, digest, keys, schema)
+ModelError
+  ImagingError   an input image cannot be used (code: blank, not_a_brain, registration, shape, affine)
+  RequestError   the call asks for what the network cannot do (code: sources, targets, contrast)
+  BundleError    a bundle is absent, changed or does not fit the code (code: missing, digest, keys, schema)
 """
 
 from __future__ import annotations

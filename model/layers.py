@@ -72,6 +72,16 @@ def upsample(x: Tensor, factor: int = 2) -> Tensor:
     return nn.functional.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
 
 
+def start_at(layer: nn.Module, bias: float | tuple[float, ...], *, zero_weight: bool = False) -> None:
+    """Set a layer's bias (one value, or one an output) and, if asked, its weight to zero, before training."""
+    if not isinstance(layer, nn.Linear | nn.Conv2d) or layer.bias is None:
+        raise TypeError(f"{type(layer).__name__} has no bias to start at")
+    with torch.no_grad():
+        layer.bias.copy_(torch.as_tensor(bias, dtype=layer.bias.dtype).expand_as(layer.bias))
+        if zero_weight:
+            layer.weight.zero_()
+
+
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """Two-layer perceptron with GELU."""
     return nn.Sequential(nn.Linear(inputs, hidden), nn.GELU(), nn.Linear(hidden, outputs))

@@ -71,7 +71,9 @@ class MedK2N(nn.Module):
         width, embed, count = encoder.width, config.embed, len(config.contrasts)
         self.encoder = ImageEncoder(encoder)
         self.detail_fine = nn.Sequential(nn.Conv2d(3, config.fine, 3, padding=1), nn.GELU())
-        self.detail_half = nn.Sequential(nn.Conv2d(config.fine, config.half, 3, stride=2, padding=1), nn.GELU())
+        self.detail_half = nn.Sequential(
+            nn.Conv2d(config.fine, config.half, 3, stride=2, padding=1), nn.GELU()
+        )
         self.source_embed = nn.Embedding(count, embed)
         self.target_embed = nn.Embedding(count, embed)
         self.modality = nn.Linear(embed, width)
@@ -89,7 +91,10 @@ class MedK2N(nn.Module):
 
     def keys(self, sources: list[int], targets: list[int]) -> list[int]:
         """Position (in `sources`) of the key source of each target: the best single source, ties in table order."""
-        return [max(range(len(sources)), key=lambda k: (float(self.key_score[sources[k], j]), -k)) for j in targets]
+        return [
+            max(range(len(sources)), key=lambda k: (float(self.key_score[sources[k], j]), -k))
+            for j in targets
+        ]
 
     def encode(self, x: Tensor, sources: list[int]) -> tuple[Tensor, Tensor, Tensor]:
         """(B, K, 3, H, W) -> features (B, K, D, h, w), detail (B, K, C1, H, W) and (B, K, C2, H/2, W/2)."""
@@ -139,8 +144,8 @@ class MedK2N(nn.Module):
             images = gain * first.images + offset
             return Prediction(
                 images=images, base=base, below=first.below, above=first.above,
-                errors=self.quality(images, first.shared, key_image, e_target), base_errors=base_errors, w_global=none, tau=none,
-                w_eff=x.new_zeros(batch, 0, 1, *feature.shape[-2:]), pairs=(),
+                errors=self.quality(images, first.shared, key_image, e_target), base_errors=base_errors,
+                w_global=none, tau=none, w_eff=x.new_zeros(batch, 0, 1, *feature.shape[-2:]), pairs=(),
             )  # fmt: skip
 
         # Round B: each auxiliary source of each target sees the key, itself and the base prediction, never another.

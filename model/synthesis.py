@@ -95,7 +95,8 @@ class _Stages:
 def _keys(bundle: Bundle, sources: Sequence[str], targets: Sequence[str]) -> dict[str, str]:
     """The key source of each target: the best single source, ties in canonical order."""
     return {
-        t: max(sources, key=lambda s: (bundle.key_preference[s][t], -bundle.contrasts.index(s))) for t in targets
+        t: max(sources, key=lambda s: (bundle.key_preference[s][t], -bundle.contrasts.index(s)))
+        for t in targets
     }
 
 
@@ -159,8 +160,11 @@ def synthesize(
         )
     if reference is not None and reference not in names:
         raise RequestError(
-            code="sources", subject=reference, reason="the reference is not among the sources", cure=f"Use one of {', '.join(names)}."
-        )  # fmt: skip
+            code="sources",
+            subject=reference,
+            reason="the reference is not among the sources",
+            cure=f"Use one of {', '.join(names)}.",
+        )
     keys = _keys(bundle, names, wanted)
     reference = reference or keys[wanted[0]]
     stages = _Stages(progress)
@@ -176,7 +180,10 @@ def synthesize(
             if name == reference:
                 continue
             result = register(
-                sources[name], grid.grid, brain.mask, fixed_in_place=sources[name].same_grid(sources[reference])
+                sources[name],
+                grid.grid,
+                brain.mask,
+                fixed_in_place=sources[name].same_grid(sources[reference]),
             )
             registrations[name] = result
             if result.accepted:
@@ -201,10 +208,14 @@ def synthesize(
         [[*records[n].quantiles, thickness / 5.0, float(brain.stripped)] for n in used], dtype=torch.float32
     )
     with stages.stage("network"):
-        run = _run(bundle, arrays, used, wanted, levels, head, brain.mask, grid.thick, device, batch_slices, stages)
+        run = _run(
+            bundle, arrays, used, wanted, levels, head, brain.mask, grid.thick, device, batch_slices, stages
+        )
     with stages.stage("write-back"):
         results = {
-            t: _finish(bundle, t, j, run, grid.back, brain.mask, head, keys[t], used, dropped, brain.volume_ml)
+            t: _finish(
+                bundle, t, j, run, grid.back, brain.mask, head, keys[t], used, dropped, brain.volume_ml
+            )
             for j, t in enumerate(wanted)
         }
     return Outputs(
@@ -251,13 +262,17 @@ def _run(
     pad = (0, -width % 32, 0, -height % 32)
     z_all = np.flatnonzero(head.any(axis=(1, 2)))
     s, t = [bundle.contrasts.index(n) for n in used], [bundle.contrasts.index(n) for n in wanted]
-    heads_out = np.zeros((depth, len(wanted), 4, height, width), np.float32)  # three heads and the key-only image
+    heads_out = np.zeros(
+        (depth, len(wanted), 4, height, width), np.float32
+    )  # three heads and the key-only image
     half = np.zeros((depth, len(wanted), height, width), np.float32)
     errors, weights, shares, passes = [], [], [], []
     pairs: tuple[tuple[int, int], ...] = ()
     for start in range(0, len(z_all), batch_slices):
         z = z_all[start : start + batch_slices]
-        around = np.stack([z if thick else np.clip(z + d, 0, depth - 1) for d in (-1, 0, 1)], axis=1)  # (B, 3)
+        around = np.stack(
+            [z if thick else np.clip(z + d, 0, depth - 1) for d in (-1, 0, 1)], axis=1
+        )  # (B, 3)
         x = torch.from_numpy(stack[:, around].transpose(1, 0, 2, 3, 4)).to(device)
         p = network(F.pad(x, pad), s, t, levels.to(device).expand(len(z), -1, -1))
         every = torch.cat([p.images, p.base], dim=2)[..., :height, :width]
@@ -276,7 +291,11 @@ def _run(
     weight = torch.cat(weights)
     error = torch.cat(errors)  # (S, N, 4, 2, h, w)
     per_head = volume_score(error, weight).cpu().numpy()  # (N, 4)
-    mean_error = ((error * weight[:, None, None, None]).sum(dim=(0, 4, 5)) / weight.sum().clamp_min(1e-6)).cpu().numpy()
+    mean_error = (
+        ((error * weight[:, None, None, None]).sum(dim=(0, 4, 5)) / weight.sum().clamp_min(1e-6))
+        .cpu()
+        .numpy()
+    )
     total = float(weight.sum().clamp_min(1e-6))
     image = np.zeros((head.shape[0], len(wanted), *head.shape[1:]), np.float32)
     half_full = np.zeros_like(image)
@@ -329,7 +348,9 @@ def _finish(
     normalised = np.clip(run.image[:, j], 0, 4) * head
     stored = np.clip(np.rint(back(normalised) * unit), 0, 65535).astype(np.uint16)
     factor = 1.0 if bundle.interval_factor is None else bundle.interval_factor
-    uncertainty = np.maximum(back(run.half_width[:, j] * head) * np.float32(unit * factor), 0).astype(np.float32)
+    uncertainty = np.maximum(back(run.half_width[:, j] * head) * np.float32(unit * factor), 0).astype(
+        np.float32
+    )
     inside = normalised[brain]
     top = float(np.percentile(inside, PERCENTILE))
     scale = top * unit if target in FIXED_SCALE else unit

@@ -1,6 +1,6 @@
 """The demonstration weights: which cases, how they count, how the training is watched.
 
-    python -m training.demonstration CACHE LABELS OUT [--minutes M] [--steps N]
+python -m training.demonstration CACHE LABELS OUT [--minutes M] [--steps N]
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def single_source_scores(network: MedK2N, cases: list[Case]) -> torch.Tensor:
             images, z = predict_case(network, case, (source,), wanted, max(1, case.brain.shape[0] // 4))
             for k, target in enumerate(wanted):
                 j = CONTRASTS.index(target)
-                total[i, j] += score(images[:, k], case.contrasts[target][z].astype(np.float32), case.brain[z])
+                total[i, j] += score(
+                    images[:, k], case.contrasts[target][z].astype(np.float32), case.brain[z]
+                )
                 count[i, j] += 1
     scores = np.divide(total, count, out=np.full((n, n), 18.0), where=count > 0)
     return torch.from_numpy(scores.astype(np.float32))
@@ -109,7 +111,9 @@ def main() -> None:
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
 
-    report(json.dumps({c.name: [list(c.contrasts), case_weight(c)] for c in training if case_weight(c) > 0.3}))
+    report(
+        json.dumps({c.name: [list(c.contrasts), case_weight(c)] for c in training if case_weight(c) > 0.3})
+    )
     solid = [c for c in training if c.brain.shape[0] > 3]
     train(
         recipe,

@@ -135,7 +135,11 @@ def train(
         rng = np.random.default_rng([recipe.seed, step])
         stage = _stage(step / recipe.steps, recipe, rng)
         pattern = patterns.draw(stage, rng)
-        count = recipe.batch if len(pattern.sources) + len(pattern.targets) <= 3 else max(2, recipe.batch * 3 // 4)
+        count = (
+            recipe.batch
+            if len(pattern.sources) + len(pattern.targets) <= 3
+            else max(2, recipe.batch * 3 // 4)
+        )
         batch = sampler.draw(pattern, count, rng)
         keys = None
         if rng.random() < recipe.random_key:
@@ -176,7 +180,9 @@ def train(
                 writer = csv.writer(handle)
                 if new:
                     writer.writerow(["step", "seconds", *running, *figures])
-                writer.writerow([step + 1, round(time.monotonic() - began), *running.values(), *figures.values()])
+                writer.writerow(
+                    [step + 1, round(time.monotonic() - began), *running.values(), *figures.values()]
+                )
             part = state_file.with_suffix(".part")
             torch.save(
                 {

@@ -1,6 +1,6 @@
 """Seal a trained network as a bundle: weights, recipe, data fingerprint, figures, card.
 
-    python -m training.release RUN CACHE OUT --name NAME --version VERSION
+python -m training.release RUN CACHE OUT --name NAME --version VERSION
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import argparse
 import csv
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from training.demonstration import VALIDATION
 
 CARD = """# {name} {version}: demonstration weights of Med-K2N
 
-**Research only. Not for clinical use.** These weights show that the node works; they were trained on {patients} patients.
+**Research only. Not for clinical use.** These weights show that the node works; {patients} patients trained them.
 
 | | |
 |---|---|
@@ -33,9 +34,10 @@ CARD = """# {name} {version}: demonstration weights of Med-K2N
 
 ## Data and terms
 
-Real cases (patients never shared with validation): BraTS-style glioma and metastasis cases (research use, cite BraTS),
-TCIA TCGA-LGG (CC BY 3.0), the 2-D LGG segmentation set made from it (treat as non-commercial), BRATS 2013/2015 training
-cases (CC BY-NC-SA 3.0, **non-commercial**), open_ms_data (CC BY), Kirby21 (free use with citation), ISLES 2022 (CC BY 4.0),
+Real cases (patients never shared with validation): BraTS-style glioma and metastasis cases (research use, cite
+BraTS), TCIA TCGA-LGG (CC BY 3.0), the 2-D LGG segmentation set made from it (treat as non-commercial), BRATS
+2013/2015 training cases (CC BY-NC-SA 3.0, **non-commercial**), open_ms_data (CC BY), Kirby21 (free use with citation), ISLES 2022
+(CC BY 4.0),
 a stroke example of a GPL-3.0 repository (research use). Contrasts simulated by signal equations from label maps of
 SynthSeg (Apache-2.0), ms.lesion / open_ms_data (GPL-2 package, CC BY images) and nilearn's MNI152 maps (BSD-3, ICBM
 2009a terms). Because of the non-commercial parts the weights are for research only, whatever the licence of the code.
@@ -81,7 +83,12 @@ def main() -> None:
         "stored_scale": 1000.0,
         "worst_expected_error": 0.25,
         "interval_factor": None,
-        "preprocessing": {"percentile": 99.5, "inside": "brain", "in_plane_mm": [0.72, 1.32], "thick_mm": 3.0},
+        "preprocessing": {
+            "percentile": 99.5,
+            "inside": "brain",
+            "in_plane_mm": [0.72, 1.32],
+            "thick_mm": 3.0,
+        },
         "training": {
             "recipe": recipe,
             "steps": state["step"],
@@ -102,7 +109,7 @@ def main() -> None:
         validation=", ".join(VALIDATION),
     )
     digest = save_bundle(a.out, network, facts, card)
-    print(digest)
+    sys.stdout.write(digest + "\n")
 
 
 if __name__ == "__main__":

@@ -25,9 +25,14 @@ def register(app: typer.Typer) -> None:
 def synthesize(
     context: typer.Context,
     sources: Annotated[
-        list[str], typer.Argument(metavar="NAME=PATH...", help="Sources: T1=a.nii.gz, or T1=FOLDER of one DICOM series.")
+        list[str],
+        typer.Argument(
+            metavar="NAME=PATH...", help="Sources: T1=a.nii.gz, or T1=FOLDER of one DICOM series."
+        ),
     ],
-    targets: Annotated[str, typer.Option("--targets", metavar="NAMES", help="Contrasts to make, comma-separated.")],
+    targets: Annotated[
+        str, typer.Option("--targets", metavar="NAMES", help="Contrasts to make, comma-separated.")
+    ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results.")],
     reference: Annotated[
         str | None, typer.Option("--reference", metavar="NAME", help="Source on whose grid the results lie.")
@@ -72,7 +77,9 @@ def _named(sources: list[str]) -> dict[str, Path]:
         name, sign, path = text.partition("=")
         if not sign or not path or name in out:
             reason = "it was named twice" if name in out and sign else "it is not of the form NAME=PATH"
-            raise InputError(code="source", subject=text, reason=reason, cure="Give each source once, as T1=a.nii.gz.")
+            raise InputError(
+                code="source", subject=text, reason=reason, cure="Give each source once, as T1=a.nii.gz."
+            )
         out[name] = Path(path)
     return out
 
@@ -115,11 +122,17 @@ def _show(document: dict[str, Any]) -> None:
     from rich.table import Table
 
     console = people()
-    table = Table("target", "file", "key", "contributions", "expected error", title="SYNTHETIC images, research only")
+    table = Table(
+        "target", "file", "key", "contributions", "expected error", title="SYNTHETIC images, research only"
+    )
     for name, target in document["targets"].items():
         shares = ", ".join(f"{s} {w:.2f}" for s, w in target["contributions"].items())
         table.add_row(
-            name, target["path"] or "abstained", target["key"], shares, f"{target['quality']['expected_mae']:.3f}"
+            name,
+            target["path"] or "abstained",
+            target["key"],
+            shares,
+            f"{target['quality']['expected_mae']:.3f}",
         )
     console.print(table)
     for target in document["targets"].values():

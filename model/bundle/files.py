@@ -66,11 +66,15 @@ def verify_bundle(folder: Path) -> dict[str, Any]:
     """
     for name in (MANIFEST, WEIGHTS, CARD):
         if not (folder / name).is_file():
-            raise _fault(folder, "missing", f"{name} is not there", "Install the bundle again, or name another.")
+            raise _fault(
+                folder, "missing", f"{name} is not there", "Install the bundle again, or name another."
+            )
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
     except ValueError as error:
-        raise _fault(folder, "schema", f"{MANIFEST} is not JSON ({error})", "Install the bundle again.") from error
+        raise _fault(
+            folder, "schema", f"{MANIFEST} is not JSON ({error})", "Install the bundle again."
+        ) from error
     if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
         raise _fault(
             folder, "schema", f"its schema is {manifest.get('schema')!r}, this version reads {SCHEMA}",
@@ -80,8 +84,8 @@ def verify_bundle(folder: Path) -> dict[str, Any]:
     if digest != manifest.get("sha256"):
         raise _fault(
             folder, "digest",
-            f"the weights have sha256 {digest[:12]}, the manifest says {str(manifest.get('sha256'))[:12]}: they were changed "
-            "or cut short",
+            f"the weights have sha256 {digest[:12]}, the manifest says {str(manifest.get('sha256'))[:12]}: "
+            "they were changed or cut short",
             "Restore the bundle from where it came; do not use it.",
         )  # fmt: skip
     return manifest
@@ -107,15 +111,22 @@ def load_bundle(folder: Path | None = None) -> Bundle:
     extra = sorted(set(tensors) - set(wanted))
     shapes = [k for k in wanted if k in tensors and wanted[k].shape != tensors[k].shape]
     if missing or extra or shapes:
-        parts = [f"{word}: {', '.join(keys[:5])}" for word, keys in (("missing", missing), ("unknown", extra), ("other shape", shapes)) if keys]
-        raise _fault(folder, "keys", "; ".join(parts), "The weights belong to another architecture or version.")
+        parts = [
+            f"{word}: {', '.join(keys[:5])}"
+            for word, keys in (("missing", missing), ("unknown", extra), ("other shape", shapes))
+            if keys
+        ]
+        raise _fault(
+            folder, "keys", "; ".join(parts), "The weights belong to another architecture or version."
+        )
     network.load_state_dict(tensors)
     network.eval().requires_grad_(False)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     contrasts = network.config.contrasts
     scores = network.key_score
     preference = {
-        s: {t: float(scores[i, j]) for j, t in enumerate(contrasts) if t != s} for i, s in enumerate(contrasts)
+        s: {t: float(scores[i, j]) for j, t in enumerate(contrasts) if t != s}
+        for i, s in enumerate(contrasts)
     }
     return Bundle(
         network=network,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model.layers import mlp
+from model.layers import mlp, start_at
 
 TAU_MIN, TAU_MAX = 0.05, 0.9  # equation 5
 EPSILON = 0.001  # equation 7
@@ -49,7 +49,14 @@ class PreWeightNet(nn.Module):
         self.weight = mlp(2 * width, width, 1)
 
     def forward(
-        self, key: Tensor, aux: Tensor, base: Tensor, source: Tensor, target: Tensor, quality: Tensor, label: Tensor
+        self,
+        key: Tensor,
+        aux: Tensor,
+        base: Tensor,
+        source: Tensor,
+        target: Tensor,
+        quality: Tensor,
+        label: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Pooled (B, P, D) features, embeddings (P, E), quality (B, P, 2), target label (P,).
 
@@ -99,8 +106,7 @@ class EffiWeightNet(nn.Module):
         self.error = nn.Conv2d(2, hidden, 1)
         self.spatial = nn.Sequential(nn.GELU(), nn.Conv2d(hidden, 1, 3, padding=1))
         # Near one half at the start: neither a dead pair nor a pair that always wins.
-        nn.init.zeros_(self.calculator[2].weight)
-        nn.init.constant_(self.calculator[2].bias, 1.0)
+        start_at(self.calculator[2], 1.0, zero_weight=True)
 
     def forward(
         self, context: PairContext, key: Tensor, aux: Tensor, error: Tensor, source: Tensor, target: Tensor

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from model.imaging.normalise import QUANTILES
-from model.layers import mlp
+from model.layers import mlp, start_at
 
 #: Histogram, slice spacing (in 5 mm), skull removed (0 or 1).
 LEVEL_FEATURES = len(QUANTILES) + 2
@@ -23,8 +23,7 @@ class LevelNet(nn.Module):
         super().__init__()
         self.each = mlp(LEVEL_FEATURES + embed, hidden, hidden)
         self.out = mlp(hidden + embed, hidden, 2)
-        nn.init.zeros_(self.out[2].weight)
-        nn.init.zeros_(self.out[2].bias)
+        start_at(self.out[2], 0.0, zero_weight=True)
 
     def forward(self, features: Tensor, source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, K, LEVEL_FEATURES), embeddings (K, E), (N, E) -> gain, offset (B, N)."""

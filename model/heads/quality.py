@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers import ConvBlock
+from model.layers import ConvBlock, start_at
 
 
 class QualityFeedback(nn.Module):
@@ -22,7 +22,7 @@ class QualityFeedback(nn.Module):
         self.reference = nn.Conv2d(16, hidden, 1)
         self.block = ConvBlock(hidden, condition=embed, pointwise=False)
         self.out = nn.Conv2d(hidden, 2, 1)
-        nn.init.constant_(self.out.bias, -2.0)
+        start_at(self.out, -2.0)
 
     def forward(self, candidates: Tensor, shared: Tensor, key: Tensor, target: Tensor) -> Tensor:
         """Expected error maps.
@@ -34,10 +34,14 @@ class QualityFeedback(nn.Module):
             (B, N, J, 2, h, w), non-negative: mean absolute error, 1 - SSIM, in 4x4 patches.
         """
         batch, count, heads = candidates.shape[:3]
-        context = self.features(shared.detach()) + self.reference(F.pixel_unshuffle(key.detach().flatten(0, 1), 4))
+        context = self.features(shared.detach()) + self.reference(
+            F.pixel_unshuffle(key.detach().flatten(0, 1), 4)
+        )
         images = F.pixel_unshuffle(candidates.detach().reshape(-1, 1, *candidates.shape[-2:]), 4)
         x = self.image(images) + context.repeat_interleave(heads, dim=0)
-        condition = target[None].expand(batch, -1, -1).reshape(batch * count, -1).repeat_interleave(heads, dim=0)
+        condition = (
+            target[None].expand(batch, -1, -1).reshape(batch * count, -1).repeat_interleave(heads, dim=0)
+        )
         errors = F.softplus(self.out(self.block(x, condition)))
         return errors.unflatten(0, (batch, count, heads))
 

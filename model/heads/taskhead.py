@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers import ConvBlock, upsample
+from model.layers import ConvBlock, start_at, upsample
 
 #: Residual to the sources, direct regression, Haar sub-bands.
 HEADS = ("residual", "direct", "haar")
@@ -56,14 +56,14 @@ class TaskHeadNet(nn.Module):
         self.haar = nn.Conv2d(16, 4, 3, padding=1)
         self.widths = nn.Conv2d(16, 2, 1)
         # The mix of sources starts closed: head 1 begins as a constant and opens where a source helps.
-        nn.init.zeros_(self.residual.weight)
-        with torch.no_grad():
-            self.residual.bias.copy_(torch.tensor([0.0, 0.0, 0.4]))
-            self.direct.bias.fill_(0.4)
-            self.haar.bias.copy_(torch.tensor([0.8, 0.0, 0.0, 0.0]))
-            self.widths.bias.fill_(-2.0)
+        start_at(self.residual, (0.0, 0.0, 0.4), zero_weight=True)
+        start_at(self.direct, 0.4)
+        start_at(self.haar, (0.8, 0.0, 0.0, 0.0))
+        start_at(self.widths, -2.0)
 
-    def forward(self, fused: Tensor, fine: Tensor, half: Tensor, key: Tensor, mix: Tensor, target: Tensor) -> Candidates:
+    def forward(
+        self, fused: Tensor, fine: Tensor, half: Tensor, key: Tensor, mix: Tensor, target: Tensor
+    ) -> Candidates:
         """Decode every (slice, target).
 
         Args:

@@ -124,8 +124,9 @@ def brain_mask(image: Image, *, subject: str, threshold: float = 0.5) -> BrainMa
     foreground = values > 0
     ras, pose = _as_ras(image)
     found_ras = _infer(ras, threshold)
-    found = pose.undo(np.transpose(found_ras, (2, 1, 0))[:, ::-1, ::-1])
-    found = np.ascontiguousarray(found, dtype=bool)
+    found: Mask = np.ascontiguousarray(
+        pose.undo(np.transpose(found_ras, (2, 1, 0))[:, ::-1, ::-1]), dtype=bool
+    )
     stripped = False
     empty = 1 - foreground.mean()
     if empty > _EMPTY_FRACTION:

@@ -143,7 +143,8 @@ def working_grid(reference: Image) -> WorkingGrid:
         new_slice,
     )
     shape = [
-        max(1, round(n * old / s)) for n, old, s in zip(native.array.shape, (slice_mm, row, column), new[::-1], strict=True)
+        max(1, round(n * old / s))
+        for n, old, s in zip(native.array.shape, (slice_mm, row, column), new[::-1], strict=True)
     ]
     directions = native.affine[:3, :3] / np.array(native.spacing)
     affine = np.eye(4)

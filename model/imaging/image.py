@@ -91,7 +91,9 @@ def grid_of(image: Image) -> sitk.Image:
     return to_sitk(image.with_array(np.zeros(image.array.shape, np.float32)))
 
 
-def resample(moving: Image, fixed: Image, transform: sitk.Transform, *, order: int = 3, fill: float = 0.0) -> Image:
+def resample(
+    moving: Image, fixed: Image, transform: sitk.Transform, *, order: int = 3, fill: float = 0.0
+) -> Image:
     """`moving` on the grid of `fixed`.
 
     Args:

@@ -64,12 +64,16 @@ def _moved(transform: sitk.Transform, points: npt.NDArray[np.float64]) -> npt.ND
 
 def _rotation(transform: sitk.Transform) -> float:
     origin = np.array(transform.TransformPoint((0.0, 0.0, 0.0)))
-    columns = [np.array(transform.TransformPoint(axis)) - origin for axis in ((1.0, 0, 0), (0, 1.0, 0), (0, 0, 1.0))]
+    columns = [
+        np.array(transform.TransformPoint(axis)) - origin for axis in ((1.0, 0, 0), (0, 1.0, 0), (0, 0, 1.0))
+    ]
     trace = float(np.trace(np.array(columns)))
     return float(np.degrees(np.arccos(np.clip((trace - 1) / 2, -1, 1))))
 
 
-def _method(fixed_mask: sitk.Image | None, shrink: list[int], sigmas: list[float], sampling: float) -> sitk.ImageRegistrationMethod:
+def _method(
+    fixed_mask: sitk.Image | None, shrink: list[int], sigmas: list[float], sampling: float
+) -> sitk.ImageRegistrationMethod:
     method = sitk.ImageRegistrationMethod()
     method.SetMetricAsMattesMutualInformation(48)
     method.SetMetricSamplingStrategy(method.REGULAR)
@@ -77,7 +81,9 @@ def _method(fixed_mask: sitk.Image | None, shrink: list[int], sigmas: list[float
     if fixed_mask is not None:
         method.SetMetricFixedMask(fixed_mask)
     method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(1.0, 0.003, 120, relaxationFactor=0.6, gradientMagnitudeTolerance=1e-5)
+    method.SetOptimizerAsRegularStepGradientDescent(
+        1.0, 0.003, 120, relaxationFactor=0.6, gradientMagnitudeTolerance=1e-5
+    )
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetShrinkFactorsPerLevel(shrink)
     method.SetSmoothingSigmasPerLevel(sigmas)
@@ -85,7 +91,9 @@ def _method(fixed_mask: sitk.Image | None, shrink: list[int], sigmas: list[float
     return method
 
 
-def _euler(centre: npt.NDArray[np.float64], offset: npt.NDArray[np.float64] | None = None) -> sitk.Euler3DTransform:
+def _euler(
+    centre: npt.NDArray[np.float64], offset: npt.NDArray[np.float64] | None = None
+) -> sitk.Euler3DTransform:
     transform = sitk.Euler3DTransform()
     transform.SetCenter([float(v) for v in centre])
     if offset is not None:
@@ -104,12 +112,22 @@ def _coarse(image: Image, mm: float = 2.0) -> sitk.Image:
     smooth = full
     for axis, value in enumerate(sigma):
         if value > 0 and full.GetSize()[axis] >= 4:
-            smooth = sitk.RecursiveGaussian(smooth, value, False, sitk.RecursiveGaussianImageFilter.ZeroOrder, axis)
+            smooth = sitk.RecursiveGaussian(
+                smooth, value, False, sitk.RecursiveGaussianImageFilter.ZeroOrder, axis
+            )
     size = [max(1, int(n * s / w)) for n, s, w in zip(full.GetSize(), spacing, new, strict=True)]
     shift = np.array(full.GetDirection()).reshape(3, 3) @ ((new - spacing) / 2)
     origin = np.array(full.GetOrigin()) + shift
     return sitk.Resample(
-        smooth, size, sitk.Transform(), sitk.sitkLinear, origin.tolist(), new.tolist(), full.GetDirection(), 0.0, sitk.sitkFloat32
+        smooth,
+        size,
+        sitk.Transform(),
+        sitk.sitkLinear,
+        origin.tolist(),
+        new.tolist(),
+        full.GetDirection(),
+        0.0,
+        sitk.sitkFloat32,
     )
 
 
@@ -166,11 +184,17 @@ def register(
     if moving_centre is None:
         values = np.maximum(moving.array, 0)
         weight = values.sum() or 1.0
-        index = [float((values.sum(axis=tuple(k for k in range(3) if k != a)) * np.arange(n)).sum() / weight) for a, n in enumerate(values.shape)]
+        index = [
+            float((values.sum(axis=tuple(k for k in range(3) if k != a)) * np.arange(n)).sum() / weight)
+            for a, n in enumerate(values.shape)
+        ]
         moving_centre = (moving.affine @ np.array([*index[::-1], 1.0]))[:3]
         fixed_values = np.maximum(fixed.array, 0)
         weight = fixed_values.sum() or 1.0
-        index = [float((fixed_values.sum(axis=tuple(k for k in range(3) if k != a)) * np.arange(n)).sum() / weight) for a, n in enumerate(fixed_values.shape)]
+        index = [
+            float((fixed_values.sum(axis=tuple(k for k in range(3) if k != a)) * np.arange(n)).sum() / weight)
+            for a, n in enumerate(fixed_values.shape)
+        ]
         fixed_centre = (fixed.affine @ np.array([*index[::-1], 1.0]))[:3]
     else:
         fixed_centre = centre
@@ -189,9 +213,7 @@ def register(
     aligned = shift < ALIGNED_MM or (fixed_in_place and (shift < 2.0 or identity_value > 0.97 * value))
     if aligned:
         transform, value = sitk.Transform(3, sitk.sitkIdentity), identity_value
-    inside = resample(
-        moving.with_array(np.ones_like(moving.array)), fixed, transform, order=0
-    ).array
+    inside = resample(moving.with_array(np.ones_like(moving.array)), fixed, transform, order=0).array
     coverage = float((inside[fixed_mask] > 0.5).mean())
     # A fit that ended worse than the better one is no second opinion when it merely got stuck far away.
     stuck = abs(first_value - second_value) > 0.15 * max(value, 1e-6)

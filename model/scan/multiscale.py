@@ -38,7 +38,9 @@ class MultiScaleNet(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.laterals = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(4))
-        self.down = nn.ModuleList(nn.Conv2d(width, width, 3, stride=2, padding=1, groups=width) for _ in range(3))
+        self.down = nn.ModuleList(
+            nn.Conv2d(width, width, 3, stride=2, padding=1, groups=width) for _ in range(3)
+        )
         self.fine = ConvBlock(width)
         self.spirals = nn.ModuleList(SpiralBlock(width) for _ in range(3))
         self.merge = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(3))

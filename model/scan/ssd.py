@@ -77,7 +77,9 @@ def ssd_chunked(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, chunk: i
 class Mamba2(nn.Module):
     """One Mamba-2 mixer over a sequence, (B, L, D) -> (B, L, D)."""
 
-    def __init__(self, width: int, inner: int = 128, head: int = 32, state: int = 16, kernel: int = 4) -> None:
+    def __init__(
+        self, width: int, inner: int = 128, head: int = 32, state: int = 16, kernel: int = 4
+    ) -> None:
         super().__init__()
         self.inner, self.head, self.state, self.heads = inner, head, state, inner // head
         self.in_proj = nn.Linear(width, 2 * inner + 2 * state + self.heads, bias=False)

@@ -72,7 +72,7 @@ def load_case(path: Path) -> Case:
             brain=mask("brain"),
             lesion=mask("lesion"),
             quantiles={k[2:]: tuple(float(v) for v in z[k]) for k in z.files if k.startswith("q_")},
-            spacing=tuple(float(v) for v in z["spacing"]),
+            spacing=(float(z["spacing"][0]), float(z["spacing"][1]), float(z["spacing"][2])),
             stripped=bool(z["flags"][0]),
             isotropic=bool(z["flags"][1]),
             origin=dict(line.split("=", 1) for line in z["origin"]),

@@ -90,7 +90,9 @@ def prepare_folder(folder: Path, reference: str | None = None) -> Case:
     )
 
 
-def slice_brain(flair: npt.NDArray[np.float32], head: npt.NDArray[np.bool_], pixel_mm: float = 0.9) -> npt.NDArray[np.bool_]:
+def slice_brain(
+    flair: npt.NDArray[np.float32], head: npt.NDArray[np.bool_], pixel_mm: float = 0.9
+) -> npt.NDArray[np.bool_]:
     """Brain of one axial slice with its skull, by morphology: no 3-D network can see a single slice.
 
     The scalp and skull, about 11 mm deep, are eroded away; of what is left the bright connected part is the brain.

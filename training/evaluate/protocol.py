@@ -13,7 +13,9 @@ from model.network import MedK2N
 from training.archive import Case
 
 
-def score(prediction: npt.NDArray[np.float32], truth: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]) -> float:
+def score(
+    prediction: npt.NDArray[np.float32], truth: npt.NDArray[np.float32], mask: npt.NDArray[np.bool_]
+) -> float:
     """PSNR in dB inside the mask; both in units of the target's p99.5, clipped to 0..1."""
     error = np.clip(prediction[mask], 0, 1) - np.clip(truth[mask], 0, 1)
     return float(-10 * np.log10(np.mean(error.astype(np.float64) ** 2) + 1e-12))

@@ -44,8 +44,12 @@ def ssim_map(a: Tensor, b: Tensor, sigma: float = 1.5, size: int = 7) -> Tensor:
     channels = a.shape[1]
 
     def blur(x: Tensor) -> Tensor:
-        x = F.conv2d(x, line.view(1, 1, 1, -1).expand(channels, 1, 1, -1), padding=(0, size // 2), groups=channels)
-        return F.conv2d(x, line.view(1, 1, -1, 1).expand(channels, 1, -1, 1), padding=(size // 2, 0), groups=channels)
+        x = F.conv2d(
+            x, line.view(1, 1, 1, -1).expand(channels, 1, 1, -1), padding=(0, size // 2), groups=channels
+        )
+        return F.conv2d(
+            x, line.view(1, 1, -1, 1).expand(channels, 1, -1, 1), padding=(size // 2, 0), groups=channels
+        )
 
     ma, mb = blur(a), blur(b)
     va, vb, cov = blur(a * a) - ma * ma, blur(b * b) - mb * mb, blur(a * b) - ma * mb
@@ -70,7 +74,9 @@ def total_loss(p: Prediction, batch: Batch, w: Weights) -> tuple[Tensor, dict[st
     weight = batch.brain + w.outside * (1 - batch.brain) + w.lesion * batch.lesion * batch.brain
     mean = p.images.mean(dim=2)
     each = charbonnier(p.images - y[:, :, None])  # (B, N, 3, H, W)
-    per_head = (each * weight[:, :, None]).mean(dim=(-1, -2)) / weight.mean(dim=(-1, -2))[:, :, None].clamp_min(1e-3)
+    per_head = (each * weight[:, :, None]).mean(dim=(-1, -2)) / weight.mean(dim=(-1, -2))[
+        :, :, None
+    ].clamp_min(1e-3)
     share = 1 - w.each_head - w.best_head
     error = share * _mean(charbonnier(mean - y), weight)
     error = error + w.each_head * per_head.mean() + w.best_head * per_head.min(dim=2).values.mean()
@@ -99,7 +105,19 @@ def total_loss(p: Prediction, batch: Batch, w: Weights) -> tuple[Tensor, dict[st
     interval = _mean(lower + upper, batch.brain + 0.02)
 
     total = (
-        w.error * error + w.ssim * ssim + w.haar * haar + w.base * base + w.quality * quality + w.interval * interval
+        w.error * error
+        + w.ssim * ssim
+        + w.haar * haar
+        + w.base * base
+        + w.quality * quality
+        + w.interval * interval
     )
-    parts = {"error": error, "ssim": ssim, "haar": haar, "base": base, "quality": quality, "interval": interval}
+    parts = {
+        "error": error,
+        "ssim": ssim,
+        "haar": haar,
+        "base": base,
+        "quality": quality,
+        "interval": interval,
+    }
     return total, {k: float(v.detach()) for k, v in parts.items()}

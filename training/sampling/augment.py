@@ -21,13 +21,18 @@ class Geometry:
     centre: tuple[float, float]
 
     @staticmethod
-    def draw(rng: np.random.Generator, centre: tuple[float, float], mirror: bool, jitter: float = 14.0) -> Geometry:
+    def draw(
+        rng: np.random.Generator, centre: tuple[float, float], mirror: bool, jitter: float = 14.0
+    ) -> Geometry:
         """Within what repositioning, head size and pixel size vary."""
         return Geometry(
             angle=float(rng.normal(0, math.radians(7))),
             scale=float(rng.uniform(0.86, 1.2)),
             mirror=mirror and bool(rng.random() < 0.5),
-            centre=(centre[0] + float(rng.uniform(-jitter, jitter)), centre[1] + float(rng.uniform(-jitter, jitter))),
+            centre=(
+                centre[0] + float(rng.uniform(-jitter, jitter)),
+                centre[1] + float(rng.uniform(-jitter, jitter)),
+            ),
         )
 
 
@@ -43,7 +48,9 @@ def cut(planes: Tensor, geometry: Geometry, size: tuple[int, int]) -> Tensor:
     v, u = torch.meshgrid(down, across, indexing="ij")
     xy = torch.stack([u, v], dim=-1) @ a.T + torch.tensor([geometry.centre[1], geometry.centre[0]])
     grid = (2 * xy + 1) / torch.tensor([width, height], dtype=torch.float32) - 1
-    return F.grid_sample(planes[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=False)[0]
+    return F.grid_sample(
+        planes[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=False
+    )[0]
 
 
 def distort_source(x: Tensor, quantiles: list[float], rng: np.random.Generator) -> tuple[Tensor, list[float]]:

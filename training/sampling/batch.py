@@ -78,7 +78,9 @@ def _cut_case(case: Case, names: Sequence[str], rng: np.random.Generator) -> _Pl
             planes[name] = np.stack([middle] * 3)
         else:
             around = [max(0, z - 1), min(depth - 1, z + 1)]
-            planes[name] = np.stack([volume[around[0]].astype(np.float32), middle, volume[around[1]].astype(np.float32)])
+            planes[name] = np.stack(
+                [volume[around[0]].astype(np.float32), middle, volume[around[1]].astype(np.float32)]
+            )
     return _Planes(
         planes=planes,
         brain=brain[z],
@@ -94,7 +96,13 @@ class Sampler:
     """Draws batches for a pattern; a share of simulated heads is mixed in."""
 
     def __init__(
-        self, cases: Sequence[Case], weights: Sequence[float], heads: Sequence[LabelHead], *, size: tuple[int, int], simulated: float
+        self,
+        cases: Sequence[Case],
+        weights: Sequence[float],
+        heads: Sequence[LabelHead],
+        *,
+        size: tuple[int, int],
+        simulated: float,
     ) -> None:
         self.cases, self.weights = list(cases), np.asarray(weights, dtype=np.float64)
         self.heads, self.size, self.simulated = list(heads), size, simulated
@@ -141,4 +149,10 @@ class Sampler:
             levels.append([*quantiles, s.thickness / 5.0, float(s.stripped)])
         y = planes[3 * k : 3 * k + len(pattern.targets)].clamp(0, 1.5)
         brain = (planes[-2:-1] > 0.5).float()
-        return torch.stack(sources), y, brain, (planes[-1:] > 0.5).float(), torch.tensor(levels, dtype=torch.float32)
+        return (
+            torch.stack(sources),
+            y,
+            brain,
+            (planes[-1:] > 0.5).float(),
+            torch.tensor(levels, dtype=torch.float32),
+        )

@@ -7,7 +7,7 @@ tissue) is not invented beyond noise, hence only a part of the batches may come 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import collections.abc
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,6 +18,7 @@ from training.simulation.signal import (
     DiffusionWeighted,
     InversionRecovery,
     Mprage,
+    Sequence,
     SpinEcho,
     SpoiledGradientEcho,
     signal,
@@ -66,7 +67,7 @@ class LabelHead:
         self.brain_weight = np.array([n for _, n in kept], dtype=np.float64)
         self.codes = codes
 
-    def draw(self, contrasts: Sequence[str], rng: np.random.Generator) -> SimulatedSlice:
+    def draw(self, contrasts: collections.abc.Sequence[str], rng: np.random.Generator) -> SimulatedSlice:
         """A slice of a new imaginary patient, in the asked contrasts."""
         field = float(rng.choice([1.5, 3.0]))
         tissues = {n: _vary(t, rng) for n, t in tissue_table(field).items()}
@@ -92,7 +93,9 @@ class LabelHead:
             if stripped:
                 image = image * brain
             smooth = sitk.GetArrayFromImage(
-                sitk.SmoothingRecursiveGaussian(sitk.GetImageFromArray(image.astype(np.float32)), float(rng.uniform(0.5, 0.9)))
+                sitk.SmoothingRecursiveGaussian(
+                    sitk.GetImageFromArray(image.astype(np.float32)), float(rng.uniform(0.5, 0.9))
+                )
             )
             ordered = np.argsort(lut[self.brain_codes])
             weight = np.cumsum(self.brain_weight[ordered]) / self.brain_weight.sum()
@@ -104,9 +107,7 @@ class LabelHead:
             fine = np.kron(texture, np.ones((6, 6)))[: smooth.shape[0], : smooth.shape[1]]
             smooth = smooth * (1 + fine) + rng.normal(0, 0.012, smooth.shape) * (smooth > 0)
             planes[contrast] = np.stack([np.clip(smooth, 0, 2).astype(np.float32)] * 3)
-            quantiles[contrast] = tuple(
-                float(np.interp(q / 100, weight, levels) / scale) for q in QUANTILES
-            )
+            quantiles[contrast] = tuple(float(np.interp(q / 100, weight, levels) / scale) for q in QUANTILES)
         return SimulatedSlice(
             planes=planes,
             brain=brain,
@@ -129,31 +130,52 @@ def _vary(tissue: Tissue, rng: np.random.Generator) -> Tissue:
     )
 
 
-def _values(contrast: str, tissues: dict[str, Tissue], field: float, rng: np.random.Generator) -> dict[str, float]:
+def _values(
+    contrast: str, tissues: dict[str, Tissue], field: float, rng: np.random.Generator
+) -> dict[str, float]:
     """Signal of each tissue under a random protocol of one contrast; ADC in 1e-6 mm2/s."""
     if contrast == "ADC":
         out = {n: t.adc if n not in ("fat", "bone") else 0.0 for n, t in tissues.items()}
         return {**out, "lesion_agent": out["lesion"]}
+    sequence: Sequence
     if contrast in ("T1", "T1C"):
         kind = int(rng.integers(3))
         sequence = (
             SpinEcho(tr_ms=float(rng.uniform(420, 700)), te_ms=float(rng.uniform(8, 18)), field_t=field),
             SpoiledGradientEcho(
-                tr_ms=float(rng.uniform(7, 30)), te_ms=float(rng.uniform(2, 5)), flip_deg=float(rng.uniform(15, 30)), field_t=field
+                tr_ms=float(rng.uniform(7, 30)),
+                te_ms=float(rng.uniform(2, 5)),
+                flip_deg=float(rng.uniform(15, 30)),
+                field_t=field,
             ),
-            Mprage(tr_ms=float(rng.uniform(1900, 2400)), te_ms=3.0, ti_ms=float(rng.uniform(850, 1050)), flip_deg=9.0, field_t=field),
+            Mprage(
+                tr_ms=float(rng.uniform(1900, 2400)),
+                te_ms=3.0,
+                ti_ms=float(rng.uniform(850, 1050)),
+                flip_deg=9.0,
+                field_t=field,
+            ),
         )[kind]
     elif contrast == "T2":
         sequence = SpinEcho(
-            tr_ms=float(rng.uniform(3000, 6500)), te_ms=float(rng.uniform(80, 120)), train_ms=float(rng.uniform(150, 250)), field_t=field
+            tr_ms=float(rng.uniform(3000, 6500)),
+            te_ms=float(rng.uniform(80, 120)),
+            train_ms=float(rng.uniform(150, 250)),
+            field_t=field,
         )
     elif contrast == "FLAIR":
         tr = float(rng.uniform(7500, 11000))
         sequence = InversionRecovery(
-            tr_ms=tr, te_ms=float(rng.uniform(85, 140)), ti_ms=float(rng.uniform(2200, 2600)), train_ms=float(rng.uniform(150, 300)), field_t=field
+            tr_ms=tr,
+            te_ms=float(rng.uniform(85, 140)),
+            ti_ms=float(rng.uniform(2200, 2600)),
+            train_ms=float(rng.uniform(150, 300)),
+            field_t=field,
         )
     else:
-        sequence = DiffusionWeighted(tr_ms=float(rng.uniform(3500, 8000)), te_ms=float(rng.uniform(65, 100)), b=1000.0, field_t=field)
+        sequence = DiffusionWeighted(
+            tr_ms=float(rng.uniform(3500, 8000)), te_ms=float(rng.uniform(65, 100)), b=1000.0, field_t=field
+        )
     table = dict(tissues)
     dose = float(rng.uniform(0.2, 0.8))
     if contrast == "T1C":
