@@ -6,8 +6,9 @@ or a clock, and never guesses: where the evidence does not suffice the contrast 
 
 from __future__ import annotations
 
+from dicom_rules.classify.names import normalised
 from dicom_rules.classify.rules import ClassifyRules
 from dicom_rules.classify.series import classify, main_stack
 from dicom_rules.classify.types import KINDS, PLANES, SeriesClass
 
-__all__ = ["KINDS", "PLANES", "ClassifyRules", "SeriesClass", "classify", "main_stack"]
+__all__ = ["KINDS", "PLANES", "ClassifyRules", "SeriesClass", "classify", "main_stack", "normalised"]

@@ -39,6 +39,13 @@ def body_part_of(header: Dataset, names: Names) -> BodyPart:
                 sentence=f'Body part "{stated}" is no head, but the names say "{names.head}"; taken as a head',
             )
         return BodyPart(head=False, stated=stated, sentence=f'Body part "{stated}" is not a head')
+    if names.own_spine and not names.own_head:
+        # Brain and spine examined together carry one body part; the series says which it is.
+        return BodyPart(
+            head=False,
+            stated=stated,
+            sentence=f'The series is named "{names.own_spine}", which is not a head',
+        )
     if head_word:
         return BodyPart(head=True, stated=stated, sentence=f'Body part "{stated}" is a head')
     if names.elsewhere and not names.head:

@@ -14,6 +14,8 @@ from dicom_rules.classify.provenance import Provenance, computed, of_other_kind
 SURE, UNSURE = 0.9, 0.3
 NAMED = 0.6
 AGREEMENT = 0.04
+TIME_POINTS = 3
+"""So many images of one kind at one position are time points of a dynamic series."""
 DISAGREEMENT = 0.7
 
 STRUCTURAL = ("T1", "T2", "FLAIR", "PD")
@@ -46,6 +48,14 @@ def decide(facts: Facts, names: Names, spread: Spread) -> Finding:
     if other is not None:
         return _of_kind(other)
     reading = _with_names(facts, names, weighting(facts, series_echoes=spread.echoes))
+    repeats = facts.images_at_one_place
+    if reading.contrast is not None and repeats >= TIME_POINTS:
+        reading = Reading(
+            contrast=None,
+            confidence=SURE,
+            kind="perfusion",
+            sentence=f"{reading.sentence}; but {repeats} images lie at each position: a dynamic series",
+        )
     agent = agent_of(facts, names)
     return _finding(_with_agent(reading, agent), origin, agent=agent.given)
 

@@ -74,7 +74,7 @@ def diffusion(facts: Facts, names: Names, spread: Spread) -> Reading:
         return _no("single diffusion directions, not their trace")
     if "diffusion" in names.kinds:
         return _no(f'the name says "{names.kinds["diffusion"]}": single directions or a map')
-    repeats = _images_at_one_place(facts)
+    repeats = facts.images_at_one_place
     if repeats >= DIRECTIONS_AT_ONE_PLACE:
         return _no(f"{repeats} images of one b-value at each position: single directions")
     return _by_names(facts, names, spread, highest)
@@ -126,14 +126,6 @@ def _could_be(facts: Facts) -> bool:
     return family_of(facts) in ("epi_spin_echo", "epi_gradient_echo", "") or facts.image_type[:1] == (
         "DERIVED",
     )
-
-
-def _images_at_one_place(facts: Facts) -> int:
-    places: dict[tuple[float, ...], int] = {}
-    for sample in facts.samples:
-        if sample.position and (sample.b_value or 0) > 0:
-            places[sample.position] = places.get(sample.position, 0) + 1
-    return max(places.values(), default=0)
 
 
 def _derivation_code(header: Dataset) -> str:

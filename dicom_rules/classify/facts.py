@@ -7,6 +7,7 @@ them over shared and per-frame functional groups (PS3.3 C.8.13.5). Nothing is de
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -38,7 +39,6 @@ class Sample:
     component: str
     position: tuple[float, ...]
     orientation: tuple[float, ...]
-    temporal_position: float | None
 
     @property
     def stack_key(self) -> tuple[object, ...]:
@@ -98,6 +98,12 @@ class Facts:
     def echo_time(self) -> float | None:
         """The echo time of the stack, where it is one."""
         return self.echo_times[0] if self.echo_times else None
+
+    @property
+    def images_at_one_place(self) -> int:
+        """How many images of the stack lie at the most frequented position; 0 where positions are not stated."""
+        places = Counter(sample.position for sample in self.samples if sample.position)
+        return max(places.values(), default=0)
 
     @property
     def inversion_time(self) -> float | None:
@@ -172,28 +178,42 @@ def _samples(owner: int, header: Dataset) -> Iterator[Sample]:
         yield _sample(owner, [header])
         return
     shared = first_item(header, "SharedFunctionalGroupsSequence") or Dataset()
-    common = _macros(shared)
+    # What a frame does not say itself is said for all of them, and is read once.
+    common = _sample(owner, [*_macros(shared), header])
     for group in groups:
-        yield _sample(owner, [*_macros(group), *common, header])
+        yield _sample(owner, _macros(group), common)
 
 
-def _sample(owner: int, places: Sequence[Dataset]) -> Sample:
+def _sample(owner: int, places: Sequence[Dataset], common: Sample | None = None) -> Sample:
     directionality = _text(places, "DiffusionDirectionality").upper()
-    orientation = _numbers(places, "DiffusionGradientOrientation")
+    gradient = _numbers(places, "DiffusionGradientOrientation")
+    directional = directionality in ("DIRECTIONAL", "BMATRIX") or any(abs(one) > 1e-6 for one in gradient)
+    isotropic = directionality == "ISOTROPIC" or _philips_direction(places) == "I"
     frame_type = next((words for place in places if (words := texts(place, "FrameType"))), ())
     image_type = tuple(word.upper() for word in frame_type or _texts(places, "ImageType"))
+    component = _component(places, image_type)
+    echo_time = _positive(_number(places, "EffectiveEchoTime", "EchoTime"))
+    b_value = _b_value(places)
+    position, orientation = (
+        _numbers(places, "ImagePositionPatient"),
+        _numbers(places, "ImageOrientationPatient"),
+    )
+    if common is not None:
+        directional, isotropic = directional or common.directional, isotropic or common.isotropic
+        component = component or common.component
+        image_type, orientation = image_type or common.image_type, orientation or common.orientation
+        echo_time = common.echo_time if echo_time is None else echo_time
+        b_value = common.b_value if b_value is None else b_value
     return Sample(
         owner=owner,
-        echo_time=_positive(_number(places, "EffectiveEchoTime", "EchoTime")),
-        b_value=_b_value(places),
-        directional=directionality in ("DIRECTIONAL", "BMATRIX")
-        or any(abs(one) > 1e-6 for one in orientation),
-        isotropic=directionality == "ISOTROPIC" or _philips_direction(places) == "I",
+        echo_time=echo_time,
+        b_value=b_value,
+        directional=directional,
+        isotropic=isotropic,
         image_type=image_type,
-        component=_component(places, image_type),
-        position=_numbers(places, "ImagePositionPatient"),
-        orientation=_numbers(places, "ImageOrientationPatient"),
-        temporal_position=_number(places, "TemporalPositionIdentifier", "TemporalPositionIndex"),
+        component=component,
+        position=position,
+        orientation=orientation,
     )
 
 

@@ -29,6 +29,8 @@ class Names:
     agent_none: str
     head: str
     elsewhere: str
+    own_head: str
+    own_spine: str
     b_values: tuple[int, ...]
 
 
@@ -66,7 +68,9 @@ def names_of(series_names: Iterable[str], *, wider_names: Iterable[str] = ()) ->
         agent_given=_agent_given(table, own),
         agent_none=table["agent"]["none"].found_in(own),
         head=table["body"]["head"].found_in(wide),
-        elsewhere=table["body"]["elsewhere"].found_in(wide),
+        elsewhere=_elsewhere(wide),
+        own_head=table["body"]["head"].found_in(own),
+        own_spine=table["body"]["spine"].found_in(own),
         b_values=tuple(int(found) for found in _B_VALUE.findall(own)),
     )
 
@@ -74,8 +78,12 @@ def names_of(series_names: Iterable[str], *, wider_names: Iterable[str] = ()) ->
 def body_part(words: str) -> tuple[str, str]:
     """The (head, elsewhere) words in a stated body part; both empty when it names neither."""
     padded = f" {normalised(words)} "
+    return _table()["body"]["head"].found_in(padded), _elsewhere(padded)
+
+
+def _elsewhere(padded: str) -> str:
     body = _table()["body"]
-    return body["head"].found_in(padded), body["elsewhere"].found_in(padded)
+    return body["spine"].found_in(padded) or body["elsewhere"].found_in(padded)
 
 
 def _agent_given(table: Mapping[str, Mapping[str, _Entry]], padded: str) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from dicom_rules import CONTRASTS
-from dicom_rules.classify import SeriesClass
-from dicom_rules.classify.names import normalised
+from dicom_rules.classify import SeriesClass, normalised
 from dicom_rules.protocols.candidates import rank, why_not
 from dicom_rules.protocols.rules import PlanRules, Protocol
 from dicom_rules.protocols.sources import key_of, reference_for, sources_for

@@ -344,6 +344,11 @@ def test_of_a_double_echo_the_t2_image_counts() -> None:
         {"BodyPartExamined": "KNEE"},
         {"BodyPartExamined": None, "StudyDescription": "RM RACHIDE LOMBARE"},
         {"BodyPartExamined": None, "SeriesDescription": "T2 prostate"},
+        {
+            "BodyPartExamined": "BRAIN",
+            "StudyDescription": "MRI BRAIN AND SPINE",
+            "SeriesDescription": "SAG T2 C-SPINE",
+        },
     ],
 )
 def test_a_body_part_that_is_no_head_is_not_usable(more: dict[str, Any]) -> None:
@@ -465,3 +470,14 @@ def test_values_that_break_their_vr_are_read_all_the_same() -> None:
         )
         image.save_as(buffer, enforce_file_format=True)
     assert classify([dcmread(BytesIO(buffer.getvalue()))]).contrast == "T2"
+
+
+def test_several_time_points_are_a_dynamic_series() -> None:
+    instances = series(attributes=SPGR, pixels=False)
+    for _ in range(2):
+        for instance in series(attributes=SPGR, pixels=False):
+            instance.SeriesInstanceUID = instances[0].SeriesInstanceUID
+            instances.append(instance)
+    found = classify(instances)
+    assert (found.contrast, found.kind) == (None, "perfusion")
+    assert "3 images lie at each position" in found.evidence[0]
