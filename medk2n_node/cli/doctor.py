@@ -9,7 +9,7 @@ import typer
 from medk2n_node.cli.context import JsonFlag, configuration, people, print_json, remarks
 from medk2n_node.config import Config
 from medk2n_node.errors import PeerError
-from medk2n_node.installation.checks import Check, Echo, Echoed, State
+from medk2n_node.installation import Check, Echo, Echoed, State, examine
 
 MARKS = {State.OK: "[green]ok[/]", State.WARNING: "[yellow]warning[/]", State.ERROR: "[red]error[/]"}
 MARKS[State.UNREACHABLE] = "[red]no answer[/]"
@@ -35,7 +35,6 @@ def doctor(
     from rich.table import Table
 
     from medk2n_node.installation import environment, stray
-    from medk2n_node.installation.examine import examine
 
     config = configuration(context)
     if repair:

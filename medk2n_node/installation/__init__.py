@@ -7,6 +7,7 @@ behind.
 
 from __future__ import annotations
 
-from medk2n_node.installation.checks import Check, State
+from medk2n_node.installation.checks import Check, Echo, Echoed, State
+from medk2n_node.installation.examine import examine
 
-__all__ = ["Check", "State"]
+__all__ = ["Check", "Echo", "Echoed", "State", "examine"]
