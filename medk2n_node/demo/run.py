@@ -44,6 +44,12 @@ def run(out: Path, study: Path | None, narrator: Narrator, *, timeout_s: float =
     """
     started = time.monotonic()
     _fresh(out)
+    given: prepared.Prepared | None = None
+    if study is not None:
+        narrator.stage("reading the study")
+        given = prepared.from_folder(study)
+        narrator.done(f"study of {len(given.headers)} series, {len(given.files)} DICOM files")
+    out.mkdir(parents=True, exist_ok=True)
     narrator.stage("starting the node and a small PACS")
     node_port, pacs_port = free_ports(2)
     config = write_config(out, node_port=node_port, pacs_port=pacs_port, quiet_seconds=QUIET_SECONDS)
@@ -51,13 +57,11 @@ def run(out: Path, study: Path | None, narrator: Narrator, *, timeout_s: float =
         children.start_node(config, out / "node.log")  # it loads the network while the study is prepared
         children.start_pacs(out / "pacs", pacs_port, out / "pacs.log")
         narrator.done(f"small PACS {PACS_AE} listens at {HOST}:{pacs_port} and keeps what it gets in {out / 'pacs'}")
-        if study is None:
+        if given is not None:
+            todo = given
+        else:
             todo = prepared.phantom(out / "study", narrator.stage)
             narrator.done(f"phantom head: T1 and T2 scanned, FLAIR missing; {len(todo.files)} DICOM files")
-        else:
-            narrator.stage("reading the study")
-            todo = prepared.from_folder(study)
-            narrator.done(f"study of {len(todo.headers)} series, {len(todo.files)} DICOM files")
         narrator.stage("waiting for the node to answer C-ECHO")
         scanner.wait_until_it_answers(
             HOST, node_port, calling=SCANNER_AE, called=NODE_AE, timeout_s=120.0, still_alive=children.alive
@@ -87,7 +91,6 @@ def _fresh(out: Path) -> None:
             cure="Name another folder with --out",
             exit_code=2,
         )
-    out.mkdir(parents=True, exist_ok=True)
 
 
 def _wait(
