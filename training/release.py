@@ -36,9 +36,9 @@ CARD = """# {name} {version}: demonstration weights of Med-K2N
 
 Real cases (patients never shared with validation): BraTS-style glioma and metastasis cases (research use, cite
 BraTS), TCIA TCGA-LGG (CC BY 3.0), the 2-D LGG segmentation set made from it (treat as non-commercial), BRATS
-2013/2015 training cases (CC BY-NC-SA 3.0, **non-commercial**), open_ms_data (CC BY), Kirby21 (free use with citation), ISLES 2022
-(CC BY 4.0),
-a stroke example of a GPL-3.0 repository (research use). Contrasts simulated by signal equations from label maps of
+2013/2015 training cases (CC BY-NC-SA 3.0, **non-commercial**), open_ms_data (CC BY), Kirby21 (free use with
+citation), ISLES 2022 (CC BY 4.0), a stroke example of a GPL-3.0 repository (research use). Contrasts simulated by
+signal equations from label maps of
 SynthSeg (Apache-2.0), ms.lesion / open_ms_data (GPL-2 package, CC BY images) and nilearn's MNI152 maps (BSD-3, ICBM
 2009a terms). Because of the non-commercial parts the weights are for research only, whatever the licence of the code.
 

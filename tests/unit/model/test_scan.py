@@ -1,0 +1,76 @@
+"""The spiral order and the state-space scan."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model.scan import Mamba2, fermat_order, ssd_chunked, ssd_recurrence
+
+
+@given(st.integers(1, 40), st.integers(1, 40))
+@settings(max_examples=60, deadline=None)
+def test_every_pixel_is_visited_exactly_once(height: int, width: int) -> None:
+    order = fermat_order(height, width)
+    assert sorted(order.tolist()) == list(range(height * width))
+
+
+def test_the_spiral_starts_at_the_centre_and_moves_pixel_by_pixel() -> None:
+    order = fermat_order(64, 64)
+    y, x = order // 64, order % 64
+    assert np.hypot(y[0] - 31.5, x[0] - 31.5) < 1
+    steps = np.hypot(np.diff(y), np.diff(x))
+    assert (steps <= 1.5).mean() > 0.9
+    radius = np.hypot(y - 31.5, x - 31.5)
+    assert radius[:400].max() < radius[-400:].min()
+
+
+def _inputs(length: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
+    g = torch.Generator().manual_seed(seed)
+    x = torch.randn(2, length, 4, 8, generator=g)
+    dt = torch.rand(2, length, 4, generator=g) * 0.5
+    a = -torch.tensor([0.5, 1.0, 4.0, 16.0])
+    b, c = torch.randn(2, length, 16, generator=g), torch.randn(2, length, 16, generator=g)
+    return x, dt, a, b, c
+
+
+@pytest.mark.parametrize("length", [1, 63, 64, 65, 200])
+def test_the_chunked_scan_equals_the_recurrence(length: int) -> None:
+    x, dt, a, b, c = _inputs(length)
+    truth = ssd_recurrence(x, dt, a, b, c)
+    assert torch.allclose(ssd_chunked(x, dt, a, b, c).double(), truth, atol=1e-4, rtol=1e-5)
+    exact = ssd_chunked(*(v.double() for v in (x, dt, a, b, c)))
+    assert torch.allclose(exact, truth, atol=1e-10)
+
+
+def test_gradients_of_the_chunked_scan_equal_those_of_the_recurrence() -> None:
+    grads = []
+    for form in (ssd_recurrence, ssd_chunked):
+        inputs = [v.double().requires_grad_() for v in _inputs(130, seed=3)]
+        form(*inputs).square().sum().backward()
+        grads.append([v.grad for v in inputs])
+    for one, other in zip(*grads, strict=True):
+        assert torch.allclose(one, other, rtol=1e-5, atol=1e-8)
+
+
+def test_strong_decay_gives_finite_values_and_gradients() -> None:
+    x, dt, a, b, c = _inputs(128)
+    dt = (dt * 200).requires_grad_()
+    y = ssd_chunked(x, dt, a, b, c)
+    y.sum().backward()
+    assert torch.isfinite(y).all() and dt.grad is not None and torch.isfinite(dt.grad).all()
+
+
+def test_what_comes_later_does_not_change_what_came_before() -> None:
+    torch.manual_seed(0)
+    mixer = Mamba2(16, inner=32, head=8)
+    u = torch.randn(1, 90, 16)
+    changed = u.clone()
+    changed[:, 60:] += 1
+    with torch.no_grad():
+        one, other = mixer(u), mixer(changed)
+    assert torch.allclose(one[:, :60], other[:, :60], atol=1e-5)
+    assert not torch.allclose(one[:, 60:], other[:, 60:], atol=1e-3)
