@@ -34,6 +34,7 @@ class GroupCommit:
         self._queue: list[_Waiting] = []
         self._queue_lock = threading.Lock()
         self._leader = threading.Lock()
+        self._connection: Connection | None = None
 
     def run(self, change: Change) -> None:
         """Commit `change`; it may be run twice (the second time alone) when another of its group failed.
@@ -61,10 +62,13 @@ class GroupCommit:
 
     def _commit(self, group: list[_Waiting]) -> None:
         try:
-            with self._engine.begin() as connection:
+            if self._connection is None:
+                self._connection = self._engine.connect()
+            with self._connection.begin():
                 for waiting in group:
-                    waiting.change(connection)
+                    waiting.change(self._connection)
         except Exception as error:  # noqa: BLE001 - handed to the thread whose change it was
+            self._disconnect()
             if len(group) == 1:
                 group[0].error = error
             else:
@@ -73,3 +77,14 @@ class GroupCommit:
         finally:
             for waiting in group:
                 waiting.done = True
+
+    def close(self) -> None:
+        """Give the connection back."""
+        with self._leader:
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        """The next commit takes a connection of its own: this one may be the fault."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

@@ -56,6 +56,7 @@ class Desk:
     reserve_bytes: int
     free_bytes: Callable[[], int]
     step: Callable[[str], None]
+    instances: rows.InstanceWriter
 
     def check_space(self) -> None:
         """Raises DiskFullError below the watermark; nothing needs to be reset when there is space again."""
@@ -173,7 +174,7 @@ class Intake:
             return self._again(identity, relative, sha256, now)
         desk.step("placed")
         row = instance_row(self._header, identity, desk.files, relative, self.size, sha256, now)
-        desk.commit(lambda connection: rows.add_instance(connection, row, modality=identity.modality))
+        desk.commit(lambda connection: desk.instances.add(connection, row, modality=identity.modality))
         desk.step("committed")
         return Outcome(kind="stored", sop_uid=identity.sop_uid)
 
@@ -283,7 +284,7 @@ def adopt(desk: Desk, relative: str) -> str:
             size = len(data)
         received_at = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, tz=UTC)
     row = instance_row(header, identity, desk.files, relative, size, sha256, received_at)
-    desk.commit(lambda connection: rows.add_instance(connection, row, modality=identity.modality))
+    desk.commit(lambda connection: desk.instances.add(connection, row, modality=identity.modality))
     return sha256
 
 

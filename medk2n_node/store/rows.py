@@ -1,25 +1,35 @@
 """The statements by which received objects and associations are written to the index.
 
-They are built once for each database dialect and only bound afterwards: building one costs many times what
-running it does, and four of them run for every object received.
+Those that run for every object received are compiled once for each database dialect and go to the driver as
+text: building and compiling them anew costs many times what running them does.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
-from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, bindparam, case, insert, select, update
+from sqlalchemy import Connection, Dialect, bindparam, case, insert, update
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.sql.base import Executable
+from sqlalchemy.sql import ClauseElement
 
-from medk2n_node.store.tables import Association, Base, Conflict, Instance, Quarantine, Series, Study
+from medk2n_node.store.tables import (
+    Association,
+    Base,
+    Conflict,
+    Instance,
+    Quarantine,
+    Series,
+    Study,
+    utc_text,
+)
 
 _TABLES = Base.metadata.tables
 _ASSOCIATION = _TABLES[Association.__tablename__]
 _INSTANCE = _TABLES[Instance.__tablename__]
-_HELD = select(_INSTANCE.c.sha256).where(_INSTANCE.c.sop_uid == bindparam("uid"))
+_SERIES = _TABLES[Series.__tablename__]
+_STUDY = _TABLES[Study.__tablename__]
 _TOUCH = (
     update(_ASSOCIATION).where(_ASSOCIATION.c.id == bindparam("association")).values(last_at=bindparam("at"))
 )
@@ -38,24 +48,49 @@ _ADD_CONFLICT = insert(_TABLES[Conflict.__tablename__])
 _ADD_QUARANTINE = insert(_TABLES[Quarantine.__tablename__])
 
 
-def add_instance(connection: Connection, row: dict[str, Any], *, modality: str) -> None:
-    """The row of an instance, with its study and series where they are new. Repeating it changes nothing."""
-    add_study, add_series, add_row = _upserts(connection.dialect.name)
-    at = row["received_at"]
-    study = {name: row[name] for name in ("study_uid", "patient_hash", "calling_ae")}
-    connection.execute(add_study, {**study, "first_at": at, "last_at": at})
-    connection.execute(
-        add_series,
-        {"series_uid": row["series_uid"], "study_uid": row["study_uid"], "modality": modality},
-    )
-    connection.execute(add_row, row)
-    touch_association(connection, row["association_id"], at)
+class InstanceWriter:
+    """Writes the row of an instance, with its study and series where they are new."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        # ON CONFLICT is the same clause in both dialects but has no common construct in SQLAlchemy.
+        insert_into: Any = (postgresql if dialect.name == "postgresql" else sqlite).insert
+        study = insert_into(_STUDY)
+        later = case(
+            (study.excluded.last_at > _STUDY.c.last_at, study.excluded.last_at), else_=_STUDY.c.last_at
+        )
+        upsert = study.on_conflict_do_update(index_elements=[_STUDY.c.study_uid], set_={"last_at": later})
+        columns = ("study_uid", "patient_hash", "first_at", "last_at", "calling_ae")
+        self._study = _Compiled(upsert, dialect, columns)
+        self._series = _Compiled(insert_into(_SERIES).on_conflict_do_nothing(), dialect, _SERIES.c.keys())
+        self._instance = _Compiled(
+            insert_into(_INSTANCE).on_conflict_do_nothing(), dialect, _INSTANCE.c.keys()
+        )
+        self._touch = _Compiled(_TOUCH, dialect, None)
+
+    def add(self, connection: Connection, row: Mapping[str, Any], *, modality: str) -> None:
+        """Write `row` (the columns of `instance`). Repeating it changes nothing."""
+        at = utc_text(row["received_at"])
+        values = {**row, "received_at": at, "first_at": at, "last_at": at, "modality": modality}
+        self._study.run(connection, values)
+        self._series.run(connection, values)
+        self._instance.run(connection, values)
+        self._touch.run(connection, {"association": row["association_id"], "at": at})
 
 
-def held(connection: Connection, sop_uid: str) -> str | None:
-    """SHA-256 of the instance that is held under a UID, or None."""
-    found: str | None = connection.execute(_HELD, {"uid": sop_uid}).scalar()
-    return found
+class _Compiled:
+    """A statement as text for one driver; times must be given as text."""
+
+    def __init__(self, statement: ClauseElement, dialect: Dialect, columns: Any) -> None:
+        compiled: Any = statement.compile(dialect=dialect, column_keys=columns)
+        self._text = str(compiled)
+        self._names: tuple[str, ...] = tuple(compiled.positiontup or compiled.params)
+        self._positional = bool(compiled.positiontup)
+
+    def run(self, connection: Connection, values: Mapping[str, Any]) -> None:
+        if self._positional:
+            connection.exec_driver_sql(self._text, tuple(values[name] for name in self._names))
+        else:
+            connection.exec_driver_sql(self._text, {name: values[name] for name in self._names})
 
 
 def add_conflict(connection: Connection, row: dict[str, Any]) -> None:
@@ -86,19 +121,3 @@ def close_association(connection: Connection, association_id: str, at: datetime,
 def close_crashed(connection: Connection, listener: str, at: datetime) -> int:
     """Close what a dead process left open under the name of a listener; gives how many there were."""
     return connection.execute(_CLOSE_CRASHED, {"name": listener, "at": at}).rowcount
-
-
-@cache
-def _upserts(dialect: str) -> tuple[Executable, Executable, Executable]:
-    # ON CONFLICT is the same clause in both dialects but has no common construct in SQLAlchemy.
-    insert_into: Any = (postgresql if dialect == "postgresql" else sqlite).insert
-    study: Table = _TABLES[Study.__tablename__]
-    add_study = insert_into(study)
-    later = case(
-        (add_study.excluded.last_at > study.c.last_at, add_study.excluded.last_at), else_=study.c.last_at
-    )
-    return (
-        add_study.on_conflict_do_update(index_elements=[study.c.study_uid], set_={"last_at": later}),
-        insert_into(_TABLES[Series.__tablename__]).on_conflict_do_nothing(),
-        insert_into(_INSTANCE).on_conflict_do_nothing(),
-    )

@@ -87,6 +87,7 @@ class Store:
             reserve_bytes=reserve_bytes,
             free_bytes=free_bytes,
             step=step,
+            instances=rows.InstanceWriter(engine.dialect),
         )
 
     @contextmanager
@@ -194,4 +195,5 @@ class Store:
     def close(self) -> None:
         """Give up the connections and the incoming folder."""
         self._files.close()
+        self._commits.close()
         self.engine.dispose()

@@ -19,6 +19,13 @@ UID_LENGTH = 64  # PS3.5 section 9.1
 AE_LENGTH = 16  # PS3.5 section 6.2, VR AE
 
 
+def utc_text(value: datetime) -> str:
+    """An aware time as the tables hold it."""
+    if value.tzinfo is None:
+        raise ValueError(f"a time without a timezone ({value.isoformat()}) cannot be stored; use UTC")
+    return value.astimezone(UTC).isoformat(timespec="microseconds")
+
+
 class UtcTime(TypeDecorator[datetime]):
     """An aware datetime, stored as `2025-01-31T12:00:00.000000+00:00`."""
 
@@ -26,11 +33,7 @@ class UtcTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> str | None:
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"a time without a timezone ({value.isoformat()}) cannot be stored; use UTC")
-        return value.astimezone(UTC).isoformat(timespec="microseconds")
+        return None if value is None else utc_text(value)
 
     def process_result_value(self, value: str | None, dialect: Dialect) -> datetime | None:
         return None if value is None else datetime.fromisoformat(value)
