@@ -6,7 +6,6 @@ Exit codes: 0 done; 2 wrong usage; 3 bad input; 4 refused for safety; 5 a peer c
 
 from __future__ import annotations
 
-import importlib
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,9 +13,21 @@ from typing import Annotated
 import typer
 from typer.exceptions import TyperException
 
+from medk2n_node.cli import (
+    classify,
+    config,
+    demo,
+    doctor,
+    echo,
+    plan,
+    send,
+    serve,
+    studies,
+    synthesize,
+)
 from medk2n_node.cli.context import Invocation, print_json
 
-COMMANDS = ("serve", "demo", "send", "classify", "plan", "synthesize", "studies", "echo", "doctor", "config")
+COMMANDS = (serve, demo, send, classify, plan, synthesize, studies, echo, doctor, config)
 
 app = typer.Typer(
     name="medk2n",
@@ -30,7 +41,7 @@ app = typer.Typer(
 @app.callback()
 def options(
     context: typer.Context,
-    config: Annotated[
+    config_file: Annotated[
         Path | None,
         typer.Option(
             "--config",
@@ -42,22 +53,11 @@ def options(
 ) -> None:
     """A PACS node that synthesises the MR contrasts a study lacks. For research use only."""
     local = Path("node.toml")
-    context.obj = Invocation(config_file=config if config else local if local.is_file() else None)
+    context.obj = Invocation(config_file=config_file if config_file else local if local.is_file() else None)
 
 
-def _register_commands() -> None:
-    for name in COMMANDS:
-        module_name = f"medk2n_node.cli.{name}"
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            if error.name != module_name:
-                raise
-            continue
-        module.register(app)
-
-
-_register_commands()
+for command in COMMANDS:
+    command.register(app)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -79,6 +79,9 @@ def main(arguments: list[str] | None = None) -> int:
         # form so that no command pays for importing a room it does not use. Anything else is a defect.
         fields = [getattr(error, name, None) for name in ("code", "subject", "reason", "cure")]
         if not all(isinstance(field, str) for field in fields):
+            if as_json:
+                words = {"code": "defect", "subject": "medk2n", "reason": repr(error), "cure": "Report it"}
+                print_json({"error": words})
             raise
         code, subject, reason, cure = (str(field) for field in fields)
         return _report(as_json, code, subject, reason, cure, int(getattr(error, "exit_code", 3)))
