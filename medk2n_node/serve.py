@@ -64,7 +64,8 @@ class Child:
 def command_of(name: str, config_file: Path | None) -> list[str]:
     """The command line of a child process: the same program with the same configuration."""
     options = [] if config_file is None else ["--config", str(config_file)]
-    return [sys.executable, "-m", "medk2n_node", *options, "serve", name, "--supervised"]
+    # -P: a folder called model, training or dl in the working directory must not pass for a package.
+    return [sys.executable, "-P", "-m", "medk2n_node", *options, "serve", name, "--supervised"]
 
 
 class Supervisor:

@@ -107,7 +107,8 @@ class Children:
     ) -> subprocess.Popen[bytes]:
         with log.open("ab") as stream:
             process = subprocess.Popen(
-                [sys.executable, *arguments],
+                # -P: a folder called model, training or dl in the working directory must not pass for a package.
+                [sys.executable, "-P", *arguments],
                 stdin=subprocess.PIPE,
                 stdout=stream if stdout is None else stdout,
                 stderr=stream,

@@ -10,6 +10,7 @@ import pytest
 
 from medk2n_node.installation import environment
 from medk2n_node.installation.checks import State
+from medk2n_node.serve import command_of
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 REQUIREMENTS = REPOSITORY / "requirements"
@@ -85,6 +86,19 @@ def test_console_scripts_import_our_training_and_model(tmp_path: Path) -> None:
         command, capture_output=True, text=True, check=True, cwd=tmp_path
     ).stdout.splitlines()
     homes = [Path(line).resolve().parent for line in lines]
+    assert homes == [REPOSITORY / "model", REPOSITORY / "training"]
+
+
+def test_folders_of_the_users_do_not_pass_for_our_packages(tmp_path: Path) -> None:
+    """`python -m` looks in the working directory first, where model/ and training/ are common names, and a folder
+    dl/ breaks python-gdcm and with it pydicom."""
+    for name in ("model", "training", "dl"):
+        (tmp_path / name).mkdir()
+    command = command_of("worker", None)
+    start = command[: command.index("-m")]
+    code = "import model, training, pydicom.pixels; print(model.__file__); print(training.__file__)"
+    done = subprocess.run([*start, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    homes = [Path(line).resolve().parent for line in done.stdout.splitlines()]
     assert homes == [REPOSITORY / "model", REPOSITORY / "training"]
 
 
