@@ -51,7 +51,7 @@ format: $(V)/.dev  ## put the source in the form that `make check` wants
 	$(PY) -m ruff check --fix-only --quiet .
 	$(PY) -m ruff format .
 
-bench: $(V)/.demo  ## how fast this machine receives and synthesises
+bench: $(V)/.test  ## how fast this machine receives and synthesises
 	$(PY) bench/run.py $(ARGS)
 
 docs: $(V)/.base  ## redraw the parts of docs/ that come from the code
