@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -200,6 +201,43 @@ def storescp(folder: Path, *, ae_title: str = "ARCHIVE", options: Sequence[str] 
     with running(command, log) as process:
         wait_for_port(port, process, log)
         yield Archive(ae_title=ae_title, host="127.0.0.1", port=port, folder=received)
+
+
+POSTGRESQL_PLACES = "/usr/lib/postgresql"
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL server with an empty database, on the loopback address; gives its SQLAlchemy URL."""
+    installed = sorted(Path(POSTGRESQL_PLACES).glob("*/bin/initdb"))
+    programs = installed[-1].parent if installed else Path(program("initdb")).parent
+    # A folder of its own: the server's user could not reach into those of the tests.
+    with tempfile.TemporaryDirectory(prefix="medk2n-postgresql-") as name:
+        folder = Path(name)
+        as_server: list[str] = []
+        if os.geteuid() == 0:  # the server refuses to run as root; Debian's package brings a user for it
+            as_server = [program("runuser"), "-u", "postgres", "--"]
+            shutil.chown(folder, "postgres")
+        data, port = folder / "data", free_port()
+        subprocess.run(
+            [*as_server, str(programs / "initdb"), "-D", str(data), "-U", "node", "-A", "trust", "-N"],
+            check=True,
+            capture_output=True,
+            cwd=folder,
+        )
+        log = folder / "postgresql.log"
+        command = [
+            *as_server, str(programs / "postgres"), "-D", str(data), "-p", str(port), "-k", str(folder),
+            "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off",
+        ]  # fmt: skip
+        with running(command, log) as process:
+            wait_for_port(port, process, log)
+            ready = [str(programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)]
+            deadline = time.monotonic() + START_SECONDS
+            while subprocess.run(ready, check=False).returncode:
+                assert time.monotonic() < deadline, log.read_text(errors="replace")
+                time.sleep(0.1)
+            yield f"postgresql+psycopg://node@127.0.0.1:{port}/postgres"
 
 
 def storescu(
