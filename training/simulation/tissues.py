@@ -1,7 +1,8 @@
 """Relaxation times, proton density and diffusion of the tissues of a head at 1.5 T and 3 T.
 
 Sources, by the letter used beside each row:
-  S  Stanisz 2005, Magn Reson Med 54:507 (grey, white, muscle, blood; T1 and T2 at 1.5 T and 3 T)
+  S  Stanisz 2005, Magn Reson Med 54:507 (grey, white, muscle, blood; T1 and T2 at 1.5 T and 3 T), in vitro:
+     animal tissue at 37 C, human blood
   R  Rooney 2007, Magn Reson Med 57:308 (T1 of white, grey and CSF at 1.5 T; field dependence)
   W  Wansapura 1999, J Magn Reson Imaging 9:531 (T1 and T2 of grey and white at 3 T)
   G  Gelman 2001, Magn Reson Med 45:71 (T1 of the basal ganglia at 3 T)
@@ -15,7 +16,9 @@ Sources, by the letter used beside each row:
   L  Stevenson 2000, J Neurol Sci 178:81 (T1 and T2 of multiple sclerosis lesions), with ADC as usually
      reported; an old plaque and a fresh one differ by more than the two rows do
   A  Rohrer 2005, Invest Radiol 40:715 (relaxivity of gadobutrol in plasma)
-Where the papers disagree (T1 of grey at 3 T: 1331 to 1820 ms) the row lies between them: W and S.
+The rows are round numbers within the spread of such papers, not quotations: T1 of grey at 3 T is given as 1331 to
+1820 ms, and its T2 in vivo as 87 ms at 1.5 T and 76 ms at 3 T (PMID 20593370), below the rows here. Who trains on
+them should vary them by that much.
 Times are in ms, ADC in 1e-6 mm2/s, proton density relative to water.
 """
 
