@@ -12,7 +12,7 @@ from pydicom.filebase import DicomBytesIO
 from pydicom.filereader import _read_file_meta_info as read_meta
 from pydicom.filereader import read_preamble
 from pydicom.filewriter import write_dataset
-from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 MR = "1.2.840.10008.5.1.4.1.1.4"
 EXPLICIT = str(ExplicitVRLittleEndian)
@@ -71,7 +71,7 @@ def encoded(dataset: Dataset, transfer_syntax: str = EXPLICIT) -> bytes:
 def write_file(dataset: Dataset, path: Path, transfer_syntax: str = EXPLICIT) -> Path:
     """The data set as a DICOM file."""
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = transfer_syntax
+    dataset.file_meta.TransferSyntaxUID = UID(transfer_syntax)
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
     path.parent.mkdir(parents=True, exist_ok=True)

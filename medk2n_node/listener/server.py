@@ -157,6 +157,9 @@ class Listener:
     def _run(self, conversation: Conversation) -> None:
         try:
             conversation.run()
+        except Exception:
+            # A defect of ours must end one association, in the log of the node, and no other.
+            log.exception("a conversation failed", peer=conversation.address)
         finally:
             self._forget(conversation)
 

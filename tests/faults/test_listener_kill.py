@@ -157,8 +157,10 @@ def test_a_stop_by_sigterm_ends_the_process_cleanly(tmp_path: Path) -> None:
 
 
 def test_a_port_in_use_is_an_error_in_words(tmp_path: Path) -> None:
-    with peers.listener(tmp_path / "first") as first:
-        with pytest.raises(AssertionError, match="the port cannot be opened"):
-            with peers.listener(tmp_path / "second", port=first.port) as second:
-                second.process.wait(20)
-                raise AssertionError(second.log.read_text())
+    with (
+        peers.listener(tmp_path / "first") as first,
+        pytest.raises(AssertionError, match="the port cannot be opened"),
+        peers.listener(tmp_path / "second", port=first.port) as second,
+    ):
+        second.process.wait(20)
+        raise AssertionError(second.log.read_text())

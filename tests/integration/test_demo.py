@@ -55,7 +55,9 @@ def test_the_phantom_goes_in_and_a_checked_synthetic_flair_comes_back(tmp_path: 
     assert "DELIVERED" in done.stderr and "sent 56 objects" in done.stderr
     assert processes_that_mention(out) == []
 
-    again = subprocess.run([*DEMO, "--out", str(out)], capture_output=True, text=True, timeout=60, check=False)
+    again = subprocess.run(
+        [*DEMO, "--out", str(out)], capture_output=True, text=True, timeout=60, check=False
+    )
     assert again.returncode == 2 and "holds an earlier demonstration" in again.stderr
 
 

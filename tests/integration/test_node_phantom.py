@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,47 +11,11 @@ import pytest
 from pydicom.dataset import Dataset
 
 from medk2n_node.demo.validator import complaints, find_validator
-from tests import peers
 from tests.integration import phantom
-from tests.integration.node import Destination, Node, node
-from tests.integration.receiver import Receiver
+from tests.integration.node import node
+from tests.integration.ward import Ward
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> phantom.Study:
-    """T1, T2 and FLAIR of the phantom."""
-    return phantom.read_study(phantom.write_phantom(tmp_path_factory.mktemp("phantom"), "T1", "T2", "FLAIR"))
-
-
-class Ward:
-    """A node, a PACS that answers, and a second one that is switched off at first."""
-
-    def __init__(self, running: Node, pacs: Receiver, archive_port: int) -> None:
-        self.node = running
-        self.pacs = pacs
-        self.archive_port = archive_port
-        self.delivered: str | None = None
-
-    @contextmanager
-    def archive(self) -> Iterator[Receiver]:
-        """Switch the second destination on."""
-        with Receiver(ae_title="ARCHIVE", port=self.archive_port) as archive:
-            yield archive
-
-
-@pytest.fixture(scope="module")
-def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
-    """One node for the tests of this module: its start takes long."""
-    archive_port = peers.free_port()
-    with Receiver() as pacs:
-        destinations = [
-            Destination(name="pacs", ae_title="PACS", port=pacs.port),
-            Destination(name="archive", ae_title="ARCHIVE", port=archive_port),
-        ]
-        with node(tmp_path_factory.mktemp("node"), destinations) as running:
-            yield Ward(running, pacs, archive_port)
 
 
 def two_series(study: phantom.Study, name: str) -> tuple[str, phantom.Study]:

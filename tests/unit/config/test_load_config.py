@@ -119,5 +119,5 @@ def test_relative_paths_are_taken_from_the_folder_of_the_file(tmp_path: Path) ->
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="absent.toml: the configuration file cannot be read"):
+    with pytest.raises(ConfigError, match=r"absent\.toml: the configuration file cannot be read"):
         load_config(tmp_path / "absent.toml", {})
