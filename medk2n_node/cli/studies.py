@@ -67,10 +67,13 @@ def show_study(
 @studies.command("retry")
 def retry_study(context: typer.Context, uid: StudyUid, as_json: JsonFlag = False) -> None:
     """Take up a study again that was held or refused, or that failed; a running worker does the rest."""
+    from medk2n_node.observe import configure_logging
     from medk2n_node.store import open_store
     from medk2n_node.study import IllegalTransition, latest, retry
 
-    store = open_store(configuration(context))
+    config = configuration(context)
+    configure_logging(config.observe, process="studies")
+    store = open_store(config)
     with store.session() as session:
         revision = latest(session, uid)
         if revision is None:
