@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +46,10 @@ def _networks() -> tuple[torch.jit.ScriptModule, torch.jit.ScriptModule]:
     loaded = []
     for name in ("bbox_model.pt", "model.pt"):
         path = Path(str(distribution.locate_file(f"data/models/{name}")))
-        module = torch.jit.load(str(path), map_location="cpu")
+        with warnings.catch_warnings():
+            # TorchScript is deprecated but is the only form in which these weights are published.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            module = torch.jit.load(str(path), map_location="cpu")
         module.eval()
         loaded.append(module)
     return loaded[0], loaded[1]

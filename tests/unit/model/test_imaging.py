@@ -13,7 +13,9 @@ from model.imaging import brain_mask, normalise, register, resample, restore, wo
 from model.imaging.grid import pose_of, posed
 
 
-def _affine(spacing: tuple[float, float, float], order: tuple[int, int, int], signs: tuple[int, int, int]) -> np.ndarray:
+def _affine(
+    spacing: tuple[float, float, float], order: tuple[int, int, int], signs: tuple[int, int, int]
+) -> np.ndarray:
     affine = np.eye(4)
     affine[:3, :3] = 0
     for column, (axis, sign) in enumerate(zip(order, signs, strict=True)):
@@ -24,13 +26,17 @@ def _affine(spacing: tuple[float, float, float], order: tuple[int, int, int], si
 
 orders = st.permutations([0, 1, 2]).map(tuple)
 signs = st.tuples(*[st.sampled_from([-1, 1])] * 3)
-spacings = st.tuples(st.sampled_from([0.5, 0.9, 1.0]), st.sampled_from([0.5, 0.9, 1.0]), st.sampled_from([1.0, 3.0, 5.5]))
+spacings = st.tuples(
+    st.sampled_from([0.5, 0.9, 1.0]), st.sampled_from([0.5, 0.9, 1.0]), st.sampled_from([1.0, 3.0, 5.5])
+)
 
 
 @given(orders, signs, spacings)
 @settings(max_examples=60, deadline=None)
 def test_every_voxel_keeps_its_place_in_the_patient(order: tuple, sign: tuple, spacing: tuple) -> None:
-    image = Image(array=np.arange(4 * 5 * 6, dtype=np.float32).reshape(4, 5, 6), affine=_affine(spacing, order, sign))
+    image = Image(
+        array=np.arange(4 * 5 * 6, dtype=np.float32).reshape(4, 5, 6), affine=_affine(spacing, order, sign)
+    )
     pose = pose_of(image)
     new = posed(image, pose)
     for value in (0.0, 37.0, 119.0):
@@ -49,7 +55,10 @@ def test_slices_are_shown_with_anterior_up_and_left_right(order: tuple, sign: tu
 
 
 def test_pixels_near_one_millimetre_are_not_interpolated() -> None:
-    image = Image(array=np.random.default_rng(0).random((5, 40, 44), np.float32), affine=_affine((0.9, 0.9, 5.5), (0, 1, 2), (1, 1, 1)))
+    image = Image(
+        array=np.random.default_rng(0).random((5, 40, 44), np.float32),
+        affine=_affine((0.9, 0.9, 5.5), (0, 1, 2), (1, 1, 1)),
+    )
     grid = working_grid(image)
     assert not grid.resampled and grid.thick
     assert np.array_equal(grid.back(grid.grid.array), image.array)
@@ -58,7 +67,9 @@ def test_pixels_near_one_millimetre_are_not_interpolated() -> None:
 def test_fine_pixels_become_one_millimetre_and_return_smoothly() -> None:
     y, x = np.mgrid[0:120, 0:100] * 0.5
     plane = np.sin(x / 9) + np.cos(y / 11) + 3
-    image = Image(array=np.stack([plane] * 4).astype(np.float32), affine=_affine((0.5, 0.5, 4.0), (0, 1, 2), (1, 1, 1)))
+    image = Image(
+        array=np.stack([plane] * 4).astype(np.float32), affine=_affine((0.5, 0.5, 4.0), (0, 1, 2), (1, 1, 1))
+    )
     grid = working_grid(image)
     assert grid.resampled and grid.grid.array.shape == (4, 60, 50)
     inner = (slice(None), slice(8, -8), slice(8, -8))
@@ -101,7 +112,9 @@ def test_a_moved_head_of_another_contrast_is_brought_back() -> None:
 
 def test_an_image_in_place_is_not_moved() -> None:
     fixed = _blob_head()
-    result = register(fixed.with_array(np.sqrt(np.maximum(fixed.array, 0))), fixed, fixed.array > 100, fixed_in_place=True)
+    result = register(
+        fixed.with_array(np.sqrt(np.maximum(fixed.array, 0))), fixed, fixed.array > 100, fixed_in_place=True
+    )
     assert result.accepted and result.translation_mm == 0.0
     assert "not moved" in result.sentence
 
@@ -116,7 +129,10 @@ def test_another_head_that_shares_nothing_is_not_accepted() -> None:
 
 def test_a_field_of_view_that_misses_the_brain_is_not_accepted() -> None:
     fixed = _blob_head()
-    part = Image(array=fixed.array[26:].copy(), affine=fixed.affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 26], [0, 0, 0, 1.0]]))
+    part = Image(
+        array=fixed.array[26:].copy(),
+        affine=fixed.affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 26], [0, 0, 0, 1.0]]),
+    )
     result = register(part, fixed, fixed.array > 100)
     assert not result.accepted
     assert "field of view" in result.sentence or "starts ended" in result.sentence
@@ -125,7 +141,9 @@ def test_a_field_of_view_that_misses_the_brain_is_not_accepted() -> None:
 @given(st.floats(0.01, 5000), st.integers(0, 5))
 @settings(max_examples=30, deadline=None)
 def test_normalisation_has_an_inverse(scale: float, seed: int) -> None:
-    array = (np.random.default_rng(seed).random((3, 20, 20), np.float32) * np.float32(scale)).astype(np.float32)
+    array = (np.random.default_rng(seed).random((3, 20, 20), np.float32) * np.float32(scale)).astype(
+        np.float32
+    )
     mask = np.ones(array.shape, bool)
     values, record = normalise(array, mask, "T2", subject="T2")
     assert np.isclose(np.percentile(values[mask], 99.5), 1.0, atol=1e-3)

@@ -25,7 +25,9 @@ def network() -> MedK2N:
     return network
 
 
-def _call(network: MedK2N, sources: list[int], targets: list[int], seed: int = 0, size: int = 64) -> Prediction:
+def _call(
+    network: MedK2N, sources: list[int], targets: list[int], seed: int = 0, size: int = 64
+) -> Prediction:
     g = torch.Generator().manual_seed(seed)
     by_label = {s: torch.rand(2, 3, size, size, generator=g) for s in range(6)}
     level = {s: torch.rand(2, LEVEL_FEATURES, generator=g) for s in range(6)}
@@ -97,7 +99,7 @@ def test_weights_and_thresholds_keep_their_bounds(network: MedK2N) -> None:
         p = _call(network, [0, 1, 2], [3, 5])
     assert p.pairs == ((1, 0), (2, 0), (1, 1), (2, 1))
     assert float(p.tau.min()) >= TAU_MIN and float(p.tau.max()) <= TAU_MAX
-    assert 0 <= float(p.w_eff.min()) and float(p.w_eff.max()) < 1
+    assert float(p.w_eff.min()) >= 0 and float(p.w_eff.max()) < 1
     assert p.w_eff.shape[-2:] == (16, 16)
     assert float(p.w_eff.std(dim=(-1, -2)).max()) > 0, "the weight is a map, not a number"
 

@@ -1,0 +1,108 @@
+"""What a training step sees."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from model import CONTRASTS
+from training.archive import Case
+from training.sampling import PatternSampler, Sampler, Stage, stage_at
+from training.sampling.augment import Geometry, cut
+from training.simulation.labels import LabelHead
+
+SETS = [("T1", "T1C", "T2", "FLAIR"), ("T1", "FLAIR"), ("DWI", "ADC"), ("T1",)]
+
+
+@given(st.sampled_from(list(Stage)), st.integers(0, 10_000))
+@settings(max_examples=200, deadline=None)
+def test_sources_and_targets_are_disjoint_and_some_case_has_them_all(stage: Stage, seed: int) -> None:
+    pattern = PatternSampler(SETS, [1, 1, 1, 1]).draw(stage, np.random.default_rng(seed))
+    assert pattern.sources and pattern.targets
+    assert not set(pattern.sources) & set(pattern.targets)
+    assert any(set(pattern.sources) | set(pattern.targets) <= set(s) for s in SETS)
+    if stage in (Stage.ONE_TO_ONE, Stage.ONE_TO_MANY):
+        assert len(pattern.sources) == 1
+    if stage in (Stage.ONE_TO_ONE, Stage.MANY_TO_ONE):
+        assert len(pattern.targets) == 1
+
+
+def test_no_pair_of_contrasts_is_refused() -> None:
+    with pytest.raises(ValueError, match="no case has two contrasts"):
+        PatternSampler([("T1",), ("FLAIR",)], [1, 1])
+
+
+def test_the_curriculum_goes_from_one_source_to_many_targets() -> None:
+    assert [stage_at(p) for p in (0.0, 0.1, 0.3, 0.5, 0.9, 1.0)] == [
+        Stage.ONE_TO_ONE, Stage.ONE_TO_ONE, Stage.MANY_TO_ONE, Stage.ONE_TO_MANY, Stage.MANY_TO_MANY,
+        Stage.MANY_TO_MANY,
+    ]  # fmt: skip
+
+
+def test_cutting_without_change_returns_the_image() -> None:
+    image = torch.rand(2, 33, 33)
+    same = Geometry(angle=0.0, scale=1.0, mirror=False, centre=(16.0, 16.0))
+    assert torch.allclose(cut(image, same, (33, 33)), image, atol=1e-5)
+    mirrored = Geometry(angle=0.0, scale=1.0, mirror=True, centre=(16.0, 16.0))
+    assert torch.allclose(cut(image, mirrored, (33, 33)), image.flip(-1), atol=1e-5)
+
+
+def _case(name: str, contrasts: tuple[str, ...], value: float) -> Case:
+    z, y, x = np.mgrid[0:12, 0:160, 0:128]
+    brain = ((y - 80) / 60) ** 2 + ((x - 64) / 48) ** 2 < 1
+    ramp = (0.3 + 0.4 * y / 160 + 0.1 * z / 12).astype(np.float16)
+    return Case(
+        name=name,
+        contrasts={c: (ramp * value).astype(np.float16) for c in contrasts},
+        brain=brain,
+        lesion=np.zeros_like(brain),
+        quantiles=dict.fromkeys(contrasts, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)),
+        spacing=(1.0, 1.0, 1.0),
+        stripped=True,
+        isotropic=True,
+    )
+
+
+def _labels() -> LabelHead:
+    z, y, x = np.mgrid[0:10, 0:160, 0:128]
+    r = np.hypot((y - 80) / 60, (x - 64) / 48)
+    return LabelHead(np.where(r < 0.3, 1, np.where(r < 0.7, 3, np.where(r < 1, 2, 0))) + 0 * z, "rings")
+
+
+def test_a_batch_holds_only_cases_that_have_the_pattern() -> None:
+    cases = [_case("a", ("T1", "T2", "FLAIR"), 1.0), _case("b", ("T1", "FLAIR"), 0.5)]
+    sampler = Sampler(cases, [1.0, 1.0], [], size=(160, 128), simulated=0.0)
+    pattern = PatternSampler([("T2", "T1")], [1.0]).draw(Stage.ONE_TO_ONE, np.random.default_rng(0))
+    batch = sampler.draw(pattern, 5, np.random.default_rng(1))
+    assert batch.x.shape == (5, 1, 3, 160, 128) and batch.y.shape == (5, 1, 160, 128)
+    inside = batch.brain[:, 0] > 0
+    for k in range(5):
+        assert batch.y[k, 0][inside[k]].max() > 0.55, "case b is half as bright and lacks T2"
+    assert [CONTRASTS[i] for i in batch.sources + batch.targets] == [*pattern.sources, *pattern.targets]
+
+
+def test_the_same_seed_gives_the_same_batch() -> None:
+    sampler = Sampler([_case("a", ("T1", "FLAIR"), 1.0)], [1.0], [_labels()], size=(160, 128), simulated=0.5)
+    pattern = PatternSampler([("T1", "FLAIR")], [1.0]).draw(Stage.ONE_TO_ONE, np.random.default_rng(2))
+    one, other = (sampler.draw(pattern, 4, np.random.default_rng(7)) for _ in range(2))
+    assert torch.equal(one.x, other.x) and torch.equal(one.y, other.y)
+
+
+def test_a_simulated_head_has_the_physics_of_its_contrasts() -> None:
+    head = _labels()
+    slices = head.draw(CONTRASTS, np.random.default_rng(3))
+    labels = head.labels[0]
+    mean = {
+        contrast: {
+            tissue: float(np.median(slices.planes[contrast][1][(labels == code) & ~slices.lesion]))
+            for code, tissue in ((1, "csf"), (2, "gm"), (3, "wm"))
+        }
+        for contrast in CONTRASTS
+    }
+    assert mean["T1"]["csf"] < mean["T1"]["gm"] < mean["T1"]["wm"]
+    assert mean["T2"]["csf"] > mean["T2"]["gm"] > mean["T2"]["wm"]
+    assert mean["FLAIR"]["csf"] < mean["FLAIR"]["wm"]
+    assert mean["ADC"]["csf"] == pytest.approx(1.0, abs=0.35) and mean["ADC"]["wm"] < 0.45
