@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import typer
 
-from medk2n_node.cli.app import COMMANDS, app
+from medk2n_node.cli.app import app
 from medk2n_node.config import Config
 from medk2n_node.config_source import walk_fields
 
@@ -183,7 +183,9 @@ def test_make_targets_that_are_shown_exist(page: Path) -> None:
 
 def test_every_command_is_in_the_list_of_commands() -> None:
     text = (REPOSITORY / "docs" / "guides" / "commands.md").read_text(encoding="utf-8")
-    for name in COMMANDS:
+    command: Any = typer.main.get_command(app)
+    assert len(command.commands) >= 10
+    for name in command.commands:
         assert f"`medk2n {name}" in text, name
 
 
@@ -204,7 +206,7 @@ def test_every_decision_is_listed() -> None:
     for page in folder.glob("[0-9]*.md"):
         assert f"({page.name})" in listed
         assert page.read_text(encoding="utf-8").startswith(f"# {page.name[:4]} ")
-        for heading in ("**Question.**", "**Choice.**", "**What it costs.**", "**Given up.**"):
+        for heading in ("**Question.**", "**Choice.**", "**Given up.**"):
             assert heading in page.read_text(encoding="utf-8"), f"{page.name}: {heading}"
 
 
