@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, OperationalError
 
 from dicom_rules.derive import is_ours_or_synthetic
 from medk2n_node.delivery import outbox
@@ -80,6 +80,11 @@ class Attendant:
                     intake.look_after(session, study_uid, now, rules, self._loop_reason)
             except (IntegrityError, revisions.Overtaken):
                 log.debug("another worker looked after this study", study=study_uid)
+            except OperationalError:
+                raise  # the database is away: the whole tick is tried again
+            except Exception:
+                # One study that cannot be looked after must not stop the others, on this tick or any later one.
+                log.error("a study could not be looked after", study=study_uid, exc_info=True)
         if newest is not None:
             self._since = newest - OVERLAP
 

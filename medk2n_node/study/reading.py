@@ -6,6 +6,7 @@ rest of the study goes on.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,21 @@ from dicom_rules.geometry import check
 
 SAMPLES = 3
 """How many slices are decoded before a series is looked at whole for being blank."""
+
+
+UNDECODABLE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What pydicom and the decoders behind it raise for pixel data that are broken or not supported."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,8 +67,7 @@ def read_series(series_uid: str, paths: Sequence[Path]) -> SeriesOnDisk:
     if problem is None and headers and _is_mr(headers[0]):
         try:
             blank = is_blank(paths)
-        except (ValueError, RuntimeError, AttributeError, NotImplementedError, EOFError) as error:
-            # What pydicom and its decoders raise for broken or unsupported pixel data.
+        except UNDECODABLE as error:
             problem = f"the pixel data cannot be decoded ({error})"
     return SeriesOnDisk(
         series_uid=series_uid, paths=tuple(paths), headers=tuple(headers), problem=problem, blank=blank

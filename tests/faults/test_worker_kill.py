@@ -27,25 +27,27 @@ def test_a_worker_killed_during_synthesis_and_during_delivery_delivers_each_obje
         time.sleep(slow["seconds"])
         return 0x0000
 
-    with Receiver(answering=answer) as pacs:
-        with node(tmp_path / "node", [Destination(name="pacs", ae_title="PACS", port=pacs.port)]) as running:
-            running.send_datasets(phantom.flat(study))
-            running.wait(uid, "SYNTHESIZING")
-            first = running.worker_pid()
-            _wait_for_stage(running, uid)
-            os.kill(first, signal.SIGKILL)
+    with (
+        Receiver(answering=answer) as pacs,
+        node(tmp_path / "node", [Destination(name="pacs", ae_title="PACS", port=pacs.port)]) as running,
+    ):
+        running.send_datasets(phantom.flat(study))
+        running.wait(uid, "SYNTHESIZING")
+        first = running.worker_pid()
+        _wait_for_stage(running, uid)
+        os.kill(first, signal.SIGKILL)
 
-            running.wait(uid, "DELIVERING")
-            second = running.worker_pid()
-            assert second != first
-            deadline = time.monotonic() + 60
-            while len(pacs.received) < 3:
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            os.kill(second, signal.SIGKILL)
-            slow["seconds"] = 0.0
+        running.wait(uid, "DELIVERING")
+        second = running.worker_pid()
+        assert second != first
+        deadline = time.monotonic() + 60
+        while len(pacs.received) < 3:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        os.kill(second, signal.SIGKILL)
+        slow["seconds"] = 0.0
 
-            document = running.wait(uid, "DELIVERED")
+        document = running.wait(uid, "DELIVERED")
     kept = {str(one.SOPInstanceUID) for one in pacs.received}
     assert len(kept) == phantom.SLICES
     assert len({str(one.SeriesInstanceUID) for one in pacs.received}) == 1
