@@ -197,7 +197,7 @@ class SynthesisSection(Section):
 
     model: str = ""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    precision: Literal["auto", "fp32"] = "auto"
     batch_slices: int = Field(default=8, ge=1, le=512)
     attempts: int = Field(default=3, ge=1, le=20)
 
