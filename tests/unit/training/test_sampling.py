@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from model import CONTRASTS
-from training.archive import Case
+from tests.unit.training.cases import head_case, ring_labels
 from training.sampling import PatternSampler, Sampler, Stage, stage_at
 from training.sampling.augment import Geometry, cut
-from training.simulation.labels import LabelHead
 
 SETS = [("T1", "T1C", "T2", "FLAIR"), ("T1", "FLAIR"), ("DWI", "ADC"), ("T1",)]
 
@@ -50,30 +49,8 @@ def test_cutting_without_change_returns_the_image() -> None:
     assert torch.allclose(cut(image, mirrored, (33, 33)), image.flip(-1), atol=1e-5)
 
 
-def _case(name: str, contrasts: tuple[str, ...], value: float) -> Case:
-    z, y, x = np.mgrid[0:12, 0:160, 0:128]
-    brain = ((y - 80) / 60) ** 2 + ((x - 64) / 48) ** 2 < 1
-    ramp = (0.3 + 0.4 * y / 160 + 0.1 * z / 12).astype(np.float16)
-    return Case(
-        name=name,
-        contrasts={c: (ramp * value).astype(np.float16) for c in contrasts},
-        brain=brain,
-        lesion=np.zeros_like(brain),
-        quantiles=dict.fromkeys(contrasts, (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7)),
-        spacing=(1.0, 1.0, 1.0),
-        stripped=True,
-        isotropic=True,
-    )
-
-
-def _labels() -> LabelHead:
-    z, y, x = np.mgrid[0:10, 0:160, 0:128]
-    r = np.hypot((y - 80) / 60, (x - 64) / 48)
-    return LabelHead(np.where(r < 0.3, 1, np.where(r < 0.7, 3, np.where(r < 1, 2, 0))) + 0 * z, "rings")
-
-
 def test_a_batch_holds_only_cases_that_have_the_pattern() -> None:
-    cases = [_case("a", ("T1", "T2", "FLAIR"), 1.0), _case("b", ("T1", "FLAIR"), 0.5)]
+    cases = [head_case("a", ("T1", "T2", "FLAIR"), 1.0), head_case("b", ("T1", "FLAIR"), 0.5)]
     sampler = Sampler(cases, [1.0, 1.0], [], size=(160, 128), simulated=0.0)
     pattern = PatternSampler([("T2", "T1")], [1.0]).draw(Stage.ONE_TO_ONE, np.random.default_rng(0))
     batch = sampler.draw(pattern, 5, np.random.default_rng(1))
@@ -85,14 +62,16 @@ def test_a_batch_holds_only_cases_that_have_the_pattern() -> None:
 
 
 def test_the_same_seed_gives_the_same_batch() -> None:
-    sampler = Sampler([_case("a", ("T1", "FLAIR"), 1.0)], [1.0], [_labels()], size=(160, 128), simulated=0.5)
+    sampler = Sampler(
+        [head_case("a", ("T1", "FLAIR"), 1.0)], [1.0], [ring_labels()], size=(160, 128), simulated=0.5
+    )
     pattern = PatternSampler([("T1", "FLAIR")], [1.0]).draw(Stage.ONE_TO_ONE, np.random.default_rng(2))
     one, other = (sampler.draw(pattern, 4, np.random.default_rng(7)) for _ in range(2))
     assert torch.equal(one.x, other.x) and torch.equal(one.y, other.y)
 
 
 def test_a_simulated_head_has_the_physics_of_its_contrasts() -> None:
-    head = _labels()
+    head = ring_labels()
     slices = head.draw(CONTRASTS, np.random.default_rng(3))
     labels = head.labels[0]
     mean = {
