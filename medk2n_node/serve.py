@@ -77,6 +77,7 @@ class Supervisor:
         self._children = {name: Child(name=name, command=command) for name, command in commands.items()}
         self._on_ready = on_ready
         self._news: queue.SimpleQueue[News] = queue.SimpleQueue()
+        self._followers: list[threading.Thread] = []
 
     def stop(self) -> None:
         """End the children and let `run` return. May be called from a signal handler."""
@@ -149,7 +150,9 @@ class Supervisor:
             child.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
         )
         child.process, child.started, child.start_at = process, time.monotonic(), None
-        threading.Thread(target=self._follow, args=(child.name, process), daemon=True).start()
+        follower = threading.Thread(target=self._follow, args=(child.name, process), daemon=True)
+        follower.start()
+        self._followers = [*(one for one in self._followers if one.is_alive()), follower]
 
     def _follow(self, name: str, process: subprocess.Popen[str]) -> None:
         """Read a child's lines to their end, then its exit code."""
@@ -161,7 +164,11 @@ class Supervisor:
                     self._news.put(News(kind="ready", name=name, words=words, pid=process.pid))
                 else:
                     sys.stderr.write(line)
-        self._news.put(News(kind="ended", name=name, code=process.wait(), pid=process.pid))
+            stdout.close()
+        code = process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+        self._news.put(News(kind="ended", name=name, code=code, pid=process.pid))
 
     def _end_all(self) -> None:
         running = [child.process for child in self._children.values() if child.process is not None]
@@ -176,6 +183,8 @@ class Supervisor:
                 log.error("process did not end in time and is killed", pid=process.pid)
                 process.kill()
                 process.wait()
+        for follower in self._followers:
+            follower.join(timeout=1.0)
 
 
 def on_signals(stop: Callable[[], None]) -> None:
