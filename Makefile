@@ -88,12 +88,12 @@ $(V)/.base: pyproject.toml requirements/torch.txt requirements/lock.txt
 	@touch $@
 
 $(V)/.demo: requirements/demo.txt $(V)/.base
-	@echo "[demo] the phantom's tissue maps and the plotting library"
+	@echo "[demo] tissue maps for the phantom, a plotting library, and dciodvfy to judge what comes back"
 	@$(LOCKED) -r requirements/demo.txt
 	@touch $@
 
 $(V)/.test: requirements/test.txt $(V)/.demo
-	@echo "[test] the test runner, and dciodvfy to judge the objects"
+	@echo "[test] the test runner"
 	@$(LOCKED) -r requirements/test.txt
 	@touch $@
 

@@ -22,6 +22,10 @@ NODE_TOML = DOCS.parent / "node.toml"
 BLOCK = re.compile(r"(<!-- made by docs/build\.py: (?P<name>[a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
+# What comes with psycopg[binary] and with sqlalchemy[asyncio] (dbos imports the latter without declaring it).
+WITH_EXTRA = {"psycopg": ["psycopg-binary"], "sqlalchemy": ["greenlet"]}
+
+
 def states_diagram() -> str:
     """The transition table of `medk2n_node.study.states` as a Mermaid diagram."""
     from medk2n_node.study.states import FINAL, TRANSITIONS, State
@@ -126,13 +130,12 @@ def needs(package: str) -> set[str]:
     """What an installed package requires, extras aside (canonical names)."""
     from importlib.metadata import PackageNotFoundError, requires
 
-    if package == "psycopg":
-        return {"psycopg-binary", "typing-extensions"}  # asked for as psycopg[binary]
     try:
         lines = [line for line in requires(package) or [] if "extra ==" not in line]
     except PackageNotFoundError:
         sys.exit(f"error: {package} is not installed, so what it needs is unknown. make test installs it.")
-    names = (re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in lines)
+    names = [re.split(r"[^A-Za-z0-9._-]", line, maxsplit=1)[0] for line in lines]
+    names += WITH_EXTRA.get(package, [])
     return {re.sub(r"[-_.]+", "-", name).lower() for name in names}
 
 

