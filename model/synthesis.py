@@ -65,6 +65,7 @@ class Outputs:
         model: digest of the weights; reference: the contrast whose grid the results lie on.
         keys: target -> key source; registrations: every other source -> how it was aligned.
         dropped: source -> why it was not used.
+        neighbour_slices: how many slices to either side the network read for one slice (0 where they are thick).
     """
 
     model: str
@@ -74,6 +75,7 @@ class Outputs:
     seconds: dict[str, float]
     registrations: dict[str, Registration]
     dropped: dict[str, str] = field(default_factory=dict)
+    neighbour_slices: int = 0
 
 
 class _Stages:
@@ -226,6 +228,7 @@ def synthesize(
         seconds={k: round(v, 3) for k, v in stages.seconds.items()},
         registrations=registrations,
         dropped=dropped,
+        neighbour_slices=0 if grid.thick else 1,
     )
 
 

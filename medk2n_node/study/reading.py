@@ -16,6 +16,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
+from dicom_rules.classify import main_stack
 from dicom_rules.errors import GeometryError
 from dicom_rules.geometry import check
 
@@ -58,13 +59,16 @@ def read_series(series_uid: str, paths: Sequence[Path]) -> SeriesOnDisk:
             headers.append(dcmread(path, stop_before_pixels=True))
         except (InvalidDicomError, OSError, ValueError, EOFError) as error:
             problem = f"an object of the series cannot be read ({type(error).__name__}: {error})"
-    if problem is None and headers and _is_mr(headers[0]):
+    readable = problem is None and bool(headers) and _is_mr(headers[0])
+    if readable:
         try:
-            check(headers)
+            # A series may hold several stacks (b-values, echoes); the one that speaks for it must be a volume.
+            check(main_stack(headers))
         except GeometryError as error:
             problem = f"{error.subject}: {error.reason}"
     blank: bool | None = None
-    if problem is None and headers and _is_mr(headers[0]):
+    if readable:
+        # Looked at whatever the geometry: that there is no image at all is the stronger reason.
         try:
             blank = is_blank(paths)
         except UNDECODABLE as error:

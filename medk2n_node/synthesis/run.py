@@ -23,9 +23,6 @@ from medk2n_node.synthesis.sources import read_headers, read_volume
 if TYPE_CHECKING:
     from model import Bundle, Outputs, TargetResult
 
-NEIGHBOURS = 1
-"""The network reads a slice with one neighbour to either side: those count as its sources too."""
-
 Synthesize = Callable[..., Any]
 """Called as `model.synthesize` is."""
 
@@ -195,7 +192,7 @@ def _synthetic(target: Target, result: TargetResult, outputs: Outputs, reference
         contributions=dict(result.contributions),
         resampled=tuple(source for source in used if source != reference),
         reasons=(*target.reasons, *result.reasons),
-        neighbour_slices=NEIGHBOURS,
+        neighbour_slices=outputs.neighbour_slices,
         alignment={
             source: _matrix(outputs.registrations[source].transform)
             for source in used

@@ -8,14 +8,15 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
+from dicom_rules.classify import main_stack
 from dicom_rules.geometry import Volume, to_volume
 
 
 def read_headers(paths: Sequence[Path]) -> list[Dataset]:
-    """The headers of a series, without pixel data."""
-    return [dcmread(path, stop_before_pixels=True) for path in paths]
+    """The headers of the stack that speaks for a series, without pixel data."""
+    return list(main_stack([dcmread(path, stop_before_pixels=True) for path in paths]))
 
 
 def read_volume(paths: Sequence[Path]) -> Volume:
     """A series as one volume; raises GeometryError when its slices do not form one."""
-    return to_volume([dcmread(path) for path in paths])
+    return to_volume(main_stack([dcmread(path) for path in paths]))
