@@ -62,7 +62,10 @@ def rows_of(network: MedK2N, cases: list[Case], every: dict[str, int]) -> dict[s
 
 
 def single_source_scores(network: MedK2N, cases: list[Case]) -> torch.Tensor:
-    """P[i, j]: mean PSNR of contrast i alone for j on the training volumes (18 dB where no case can tell)."""
+    """P[i, j]: mean PSNR in dB of contrast i alone for j on the training volumes.
+
+    0 where no case can tell, so that an unmeasured source is never the key beside a measured one.
+    """
     n = len(CONTRASTS)
     total, count = np.zeros((n, n)), np.zeros((n, n))
     for case in cases:
@@ -77,7 +80,7 @@ def single_source_scores(network: MedK2N, cases: list[Case]) -> torch.Tensor:
                     images[:, k], case.contrasts[target][z].astype(np.float32), case.brain[z]
                 )
                 count[i, j] += 1
-    scores = np.divide(total, count, out=np.full((n, n), 18.0), where=count > 0)
+    scores = np.divide(total, count, out=np.zeros((n, n)), where=count > 0)
     return torch.from_numpy(scores.astype(np.float32))
 
 
