@@ -119,7 +119,9 @@ class Children:
         return process
 
     def _ended(self, name: str, log: Path) -> NodeError:
-        lines = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        lines = [
+            line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()
+        ]
         # What a command calls its error outranks what others logged after it.
         last = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")] or lines
         return NodeError(

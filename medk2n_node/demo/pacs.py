@@ -51,9 +51,7 @@ def serve(folder: Path, *, host: str, port: int, ae_title: str, stop: threading.
     entity.add_supported_context(Verification)
     for context in AllStoragePresentationContexts:
         entity.add_supported_context(UID(str(context.abstract_syntax)), _SYNTAXES)
-    server = entity.start_server(
-        (host, port), block=False, evt_handlers=[(evt.EVT_C_STORE, _keep, [folder])]
-    )
+    server = entity.start_server((host, port), block=False, evt_handlers=[(evt.EVT_C_STORE, _keep, [folder])])
     if server is None:
         raise RuntimeError("the server did not start")
     try:
@@ -67,7 +65,9 @@ def serve(folder: Path, *, host: str, port: int, ae_title: str, stop: threading.
 def _keep(event: evt.Event, folder: Path) -> int:
     """Write the object as it was sent; the status to answer."""
     try:
-        series, instance = (str(event.dataset.get(name, "")) for name in ("SeriesInstanceUID", "SOPInstanceUID"))
+        series, instance = (
+            str(event.dataset.get(name, "")) for name in ("SeriesInstanceUID", "SOPInstanceUID")
+        )
     except (ValueError, EOFError, KeyError):
         return _CANNOT_UNDERSTAND
     if not _is_uid(series) or not _is_uid(instance):
@@ -89,7 +89,9 @@ def _is_uid(text: str) -> bool:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line of the process."""
-    parser = argparse.ArgumentParser(prog="medk2n_node.demo.pacs", description=(__doc__ or "").partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog="medk2n_node.demo.pacs", description=(__doc__ or "").partition("\n")[0]
+    )
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, required=True)

@@ -56,7 +56,9 @@ def run(out: Path, study: Path | None, narrator: Narrator, *, timeout_s: float =
     with Children() as children:
         children.start_node(config, out / "node.log")  # it loads the network while the study is prepared
         children.start_pacs(out / "pacs", pacs_port, out / "pacs.log")
-        narrator.done(f"small PACS {PACS_AE} listens at {HOST}:{pacs_port} and keeps what it gets in {out / 'pacs'}")
+        narrator.done(
+            f"small PACS {PACS_AE} listens at {HOST}:{pacs_port} and keeps what it gets in {out / 'pacs'}"
+        )
         if given is not None:
             todo = given
         else:
@@ -126,7 +128,12 @@ def _wait(
 
 
 def _summary(
-    out: Path, config: Path, todo: prepared.Prepared, shown: Mapping[str, Any], narrator: Narrator, started: float
+    out: Path,
+    config: Path,
+    todo: prepared.Prepared,
+    shown: Mapping[str, Any],
+    narrator: Narrator,
+    started: float,
 ) -> dict[str, Any]:
     narrator.stage("verifying what came back")
     contrasts = {str(one["series_uid"]): str(one["contrast"]) for one in shown["results"]}
@@ -141,7 +148,10 @@ def _summary(
         "good": whole and all(one.good for one in came_back),
         "plan": _sentences(shown["plan"] or {}, todo.headers),
         "series": series,
-        "seconds": {"total": round(time.monotonic() - started, 1), **((shown["report"] or {}).get("seconds") or {})},
+        "seconds": {
+            "total": round(time.monotonic() - started, 1),
+            **((shown["report"] or {}).get("seconds") or {}),
+        },
         "files": {
             "out": str(out),
             "sent": str(Path(todo.files[0].path).parents[1]),
@@ -151,7 +161,9 @@ def _summary(
             "summary": str(out / "summary.json"),
         },
     }
-    (out / "summary.json").write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    (out / "summary.json").write_text(
+        json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     return summary
 
 
@@ -160,7 +172,11 @@ def _sentences(plan: Mapping[str, Any], headers: Mapping[str, Sequence[Any]]) ->
     lines: list[str] = []
     for one in plan.get("series", ()):
         first = next(iter(headers.get(one["series_uid"], ())), None)
-        name = str(first.get("SeriesDescription", "") or one["series_uid"]) if first is not None else one["series_uid"]
+        name = (
+            str(first.get("SeriesDescription", "") or one["series_uid"])
+            if first is not None
+            else one["series_uid"]
+        )
         lines += [f"{name}: {reason}" for reason in one["reasons"]]
     for one in plan.get("targets", ()):
         lines += [f"{one['contrast']} ({one['decision']}): {reason}" for reason in one["reasons"]]
@@ -179,7 +195,9 @@ def _one(
         "contrast": one.contrast,
         "instances": len(one.objects),
         "tags": one.tags,
-        "checks": [{"promise": check.promise, "kept": check.kept, "words": check.words} for check in one.checks],
+        "checks": [
+            {"promise": check.promise, "kept": check.kept, "words": check.words} for check in one.checks
+        ],
         "reasons": list(report.get("reasons", ())),
         "contributions": dict(report.get("contributions", {})),
         "score": None,

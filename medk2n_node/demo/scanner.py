@@ -37,7 +37,9 @@ def look_up(directory: Path) -> list[Sendable]:
     found: list[Sendable] = []
     for path in sorted(path for path in directory.rglob("*") if path.is_file()):
         try:
-            header = dcmread(path, stop_before_pixels=True, specific_tags=["StudyInstanceUID", "SeriesInstanceUID"])
+            header = dcmread(
+                path, stop_before_pixels=True, specific_tags=["StudyInstanceUID", "SeriesInstanceUID"]
+            )
         except InvalidDicomError:
             continue
         meta = header.file_meta
@@ -103,7 +105,9 @@ def send(
     entity = AE(ae_title=calling)
     for sop_class, syntax in sorted({(one.sop_class, one.transfer_syntax) for one in files})[:_CONTEXTS]:
         entity.add_requested_context(sop_class, syntax)
-    association = entity.associate(host, port, ae_title=called, evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay)])
+    association = entity.associate(
+        host, port, ae_title=called, evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay)]
+    )
     where = f"{called} at {host}:{port}"
     if not association.is_established:
         raise PeerError(
@@ -115,7 +119,10 @@ def send(
             if "Status" not in status or status.Status != 0x0000:
                 answer = f"answered 0x{status.Status:04X}" if "Status" in status else "did not answer"
                 raise PeerError(
-                    code="not_stored", subject=where, reason=f"it {answer} to {one.path.name}", cure="Look at its log"
+                    code="not_stored",
+                    subject=where,
+                    reason=f"it {answer} to {one.path.name}",
+                    cure="Look at its log",
                 )
             sent(number)
     finally:

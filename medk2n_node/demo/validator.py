@@ -27,7 +27,12 @@ def complaints(validator: Path, files: Sequence[Path]) -> list[str]:
     found: dict[str, None] = {}
     for file in files:
         done = subprocess.run(
-            [str(validator), str(file)], capture_output=True, text=True, errors="replace", timeout=60, check=False
+            [str(validator), str(file)],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=60,
+            check=False,
         )
         for line in (done.stdout + done.stderr).splitlines():
             if "Error" in line or "Warning" in line:

@@ -65,7 +65,9 @@ def _texts(header: Dataset, keyword: str) -> list[str]:
     return [str(value)] if header[keyword].VM <= 1 else [str(one) for one in value]
 
 
-def returned(folder: Path, contrasts: Mapping[str, str], sources: Mapping[str, Sequence[Dataset]]) -> list[Returned]:
+def returned(
+    folder: Path, contrasts: Mapping[str, str], sources: Mapping[str, Sequence[Dataset]]
+) -> list[Returned]:
     """Every series that the small PACS holds in `folder`, checked.
 
     `contrasts` maps result series UIDs to contrasts as the node reports them; `sources` holds the headers that
@@ -126,11 +128,15 @@ def _checks(objects: Sequence[Dataset], files: Sequence[Path], reference: Sequen
         )
     ]
     if not reference:
-        checks.append(Check(promise="lies on the grid of a source", kept=False, words="no source was recognised"))
+        checks.append(
+            Check(promise="lies on the grid of a source", kept=False, words="no source was recognised")
+        )
         return [*checks, _valid(files)]
     frames = len(frames_of(reference))
     frame_uids = {str(one.get("FrameOfReferenceUID")) for one in (*objects, *reference)}
-    identities = {(str(one.get("PatientID")), str(one.get("StudyInstanceUID"))) for one in (*objects, *reference)}
+    identities = {
+        (str(one.get("PatientID")), str(one.get("StudyInstanceUID"))) for one in (*objects, *reference)
+    }
     checks += [
         Check(
             promise="as many slices as its reference",

@@ -59,14 +59,18 @@ def test_patient_attributes_and_headers_can_be_set(tmp_path: Path) -> None:
     scanned = ScannedSeries(
         contrast="T1", array=series("T1").array[:2], affine=np.eye(4), header={"EchoTime": "8.5"}
     )
-    written = write_study(tmp_path, scanned, patient={"PatientName": "Yamada^Tarou=山田^太郎"}, body_part="BRAIN")
+    written = write_study(
+        tmp_path, scanned, patient={"PatientName": "Yamada^Tarou=山田^太郎"}, body_part="BRAIN"
+    )
     header = dcmread(written.files["T1"][0])
     assert str(header.PatientName) == "Yamada^Tarou=山田^太郎"
     assert (header.EchoTime, header.BodyPartExamined) == (8.5, "BRAIN")
 
 
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "LAS", "RPI", "ASR", "PIL", "IRP"])
-def test_nifti_voxels_keep_their_place_in_the_patient_whatever_the_orientation(codes: str, tmp_path: Path) -> None:
+def test_nifti_voxels_keep_their_place_in_the_patient_whatever_the_orientation(
+    codes: str, tmp_path: Path
+) -> None:
     values = np.random.default_rng(1).uniform(1, 100, (7, 9, 5)).astype(np.float32)
     axes = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
     affine = np.eye(4)

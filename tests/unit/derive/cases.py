@@ -68,7 +68,9 @@ def case_of(sources: Mapping[str, Sequence[Dataset]], *, reference: str, target:
     return Case(sources=sources, reference=volume, result=result)
 
 
-def grid(*, spacing: tuple[float, float, float] = (1.0, 1.0, 5.0), origin: Sequence[float] = (-10, -10, 0)) -> Any:
+def grid(
+    *, spacing: tuple[float, float, float] = (1.0, 1.0, 5.0), origin: Sequence[float] = (-10, -10, 0)
+) -> Any:
     """An axial affine in LPS mm."""
     affine = np.diag([*spacing, 1.0])
     affine[:3, 3] = origin

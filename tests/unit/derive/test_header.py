@@ -91,8 +91,15 @@ def test_slices_follow_the_reference_in_order_and_pixels_come_back_equal() -> No
     for index, one in enumerate(made):
         back = dcmread(BytesIO(to_part10(one)))
         assert np.array_equal(back.pixel_array, case.result.array[index])
-        assert [str(v) for v in back.ImagePositionPatient] == list(case.reference.slices[index].image_position)
-        assert (back.BitsAllocated, back.BitsStored, back.HighBit, back.PixelRepresentation) == (16, 12, 11, 0)
+        assert [str(v) for v in back.ImagePositionPatient] == list(
+            case.reference.slices[index].image_position
+        )
+        assert (back.BitsAllocated, back.BitsStored, back.HighBit, back.PixelRepresentation) == (
+            16,
+            12,
+            11,
+            0,
+        )
 
 
 def test_bits_stored_grow_with_the_values_of_the_whole_volume() -> None:
@@ -120,8 +127,14 @@ def test_every_time_is_the_time_of_synthesis() -> None:
 
 
 def test_times_are_written_in_the_offset_that_the_study_states() -> None:
-    one = make_case({"TimezoneOffsetFromUTC": "-0330"}).encode(made_at=datetime(2025, 3, 4, 1, 0, tzinfo=UTC))[0]
-    assert (one.SeriesDate, one.SeriesTime, one.TimezoneOffsetFromUTC) == ("20250303", "213000.000000", "-0330")
+    one = make_case({"TimezoneOffsetFromUTC": "-0330"}).encode(
+        made_at=datetime(2025, 3, 4, 1, 0, tzinfo=UTC)
+    )[0]
+    assert (one.SeriesDate, one.SeriesTime, one.TimezoneOffsetFromUTC) == (
+        "20250303",
+        "213000.000000",
+        "-0330",
+    )
 
 
 def test_the_equipment_is_ours_and_the_scanner_is_named_as_the_acquirer() -> None:
@@ -148,7 +161,15 @@ def test_the_device_uid_changes_with_the_weights() -> None:
 
 def test_the_derivation_is_one_sentence_with_sources_model_and_date() -> None:
     one = make_case().encode()[0]
-    for words in ("FLAIR", "T1, T2", "key T2", "T1 resampled", "medk2n-demonstration 1", "2025-03-04", "not acquired"):
+    for words in (
+        "FLAIR",
+        "T1, T2",
+        "key T2",
+        "T1 resampled",
+        "medk2n-demonstration 1",
+        "2025-03-04",
+        "not acquired",
+    ):
         assert words in one.DerivationDescription
     assert one.DerivationCodeSequence[0].CodeValue == "113085"
     assert "DerivationCodeSequence" not in make_case(resampled=()).encode()[0]
@@ -163,7 +184,12 @@ def test_over_long_and_foreign_words_of_ours_are_made_to_fit() -> None:
     assert len(one.StationName) == 16
     assert len(one.DerivationDescription) <= 1024
     described = one.ContributingEquipmentSequence[1].ContributionDescription
-    assert len(described) == 1024 and described.endswith("...") and "\n" not in described and "\\" not in described
+    assert (
+        len(described) == 1024
+        and described.endswith("...")
+        and "\n" not in described
+        and "\\" not in described
+    )
 
 
 def test_lossy_compression_of_any_source_stays_stated() -> None:
@@ -185,9 +211,7 @@ def test_a_lossy_transfer_syntax_counts_without_the_flag() -> None:
     assert (one.LossyImageCompression, one.LossyImageCompressionMethod) == ("01", "ISO_14495_1")
 
 
-@pytest.mark.parametrize(
-    ("used", "number"), [((), 9003), ((9003,), 9004), ((1, 2, 9003, 9004, 9005), 9006)]
-)
+@pytest.mark.parametrize(("used", "number"), [((), 9003), ((9003,), 9004), ((1, 2, 9003, 9004, 9005), 9006)])
 def test_the_series_number_moves_up_past_used_ones(used: tuple[int, ...], number: int) -> None:
     assert free_series_number("FLAIR", used) == number
 

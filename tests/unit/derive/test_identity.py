@@ -71,7 +71,9 @@ def test_sop_uids_are_distinct_and_can_be_foretold() -> None:
         ("ISO_IR 166", "นามสกุล^ชื่อ"),
     ],
 )
-def test_names_of_the_world_come_back_with_their_bytes_and_character_set(charset: str | list[str], name: str) -> None:
+def test_names_of_the_world_come_back_with_their_bytes_and_character_set(
+    charset: str | list[str], name: str
+) -> None:
     case = make_case({"SpecificCharacterSet": charset, "PatientName": name})
     sources = {contrast: [received(one) for one in series] for contrast, series in case.sources.items()}
     original = dcmread(BytesIO(to_part10(sources["T2"][0])))
@@ -100,7 +102,13 @@ def test_a_name_without_components_is_written_as_a_family_name() -> None:
 def test_the_loop_guard_knows_our_own_output_by_any_single_mark() -> None:
     ours = make_case().encode()[0]
     assert is_ours_or_synthetic(ours) == "Synthetic Data (0008,001C) is YES: the object was made artificially"
-    removed = ("SyntheticData", "ContributingEquipmentSequence", "ImageType", "Manufacturer", "SeriesDescription")
+    removed = (
+        "SyntheticData",
+        "ContributingEquipmentSequence",
+        "ImageType",
+        "Manufacturer",
+        "SeriesDescription",
+    )
     for kept in removed:
         one = Dataset()
         one[kept] = ours[kept]

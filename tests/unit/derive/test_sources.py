@@ -41,7 +41,13 @@ def test_all_slices_of_a_perpendicular_source_that_cross_the_slice_are_named() -
     sagittal[:3, 3] = (-10, -10, 24)  # x from -12 to 12, z from 25 down to -15
     case = make_case(t1_affine=sagittal)
     crossing = [number for number, _ in named(case.encode()[0], case.sources["T1"])]
-    assert crossing == [1, 2, 3, 4, 5]  # the sixth lies at x = 10, beyond the image's edge at 5.5 and its reach
+    assert crossing == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]  # the sixth lies at x = 10, beyond the image's edge at 5.5 and its reach
     far = sagittal.copy()
     far[2, 3] = 300
     assert named(make_case(t1_affine=far).encode()[0], make_case(t1_affine=far).sources["T1"]) == []
@@ -70,7 +76,9 @@ def test_items_say_what_the_source_was_for() -> None:
 def test_related_series_are_the_sources_in_order() -> None:
     case = make_case()
     items = case.encode()[0].RelatedSeriesSequence
-    assert [item.SeriesInstanceUID for item in items] == [case.sources[c][0].SeriesInstanceUID for c in ("T1", "T2")]
+    assert [item.SeriesInstanceUID for item in items] == [
+        case.sources[c][0].SeriesInstanceUID for c in ("T1", "T2")
+    ]
     assert {item.StudyInstanceUID for item in items} == {case.sources["T2"][0].StudyInstanceUID}
     assert {item.PurposeOfReferenceCodeSequence[0].CodeValue for item in items} == {"121323"}
 
@@ -78,7 +86,14 @@ def test_related_series_are_the_sources_in_order() -> None:
 def multi_frame(series: list[Dataset]) -> Dataset:
     """The slices of a classic series as the frames of one enhanced object (geometry only)."""
     one = Dataset()
-    for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PatientID", "Rows", "Columns"):
+    for keyword in (
+        "StudyInstanceUID",
+        "SeriesInstanceUID",
+        "FrameOfReferenceUID",
+        "PatientID",
+        "Rows",
+        "Columns",
+    ):
         one[keyword] = series[0][keyword]
     one.SOPClassUID, one.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.4.1", "1.2.3.4.5"
     one.NumberOfFrames = len(series)

@@ -103,7 +103,9 @@ def test_a_real_classic_study(validator: Path, tmp_path: Path, shared_data: Path
     assert len(crossing & {one.SOPInstanceUID for one in sources["T1"]}) > 30
 
 
-def test_a_real_enhanced_study_gives_a_classic_series(validator: Path, tmp_path: Path, shared_data: Path) -> None:
+def test_a_real_enhanced_study_gives_a_classic_series(
+    validator: Path, tmp_path: Path, shared_data: Path
+) -> None:
     folder = "head-enhanced-siemens-xa30"
     sources = {
         "T1": real(shared_data, f"{folder}/t1-mprage-sag-enhanced"),

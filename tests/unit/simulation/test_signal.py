@@ -78,7 +78,10 @@ def test_long_tr_and_no_echo_time_give_proton_density() -> None:
 
 def test_spoiled_gradient_echo_peaks_at_the_ernst_angle() -> None:
     ernst = np.degrees(np.arccos(exp(-20.0 / WATER.t1_ms)))
-    at = [signal(WATER, SpoiledGradientEcho(tr_ms=20, te_ms=4, flip_deg=a)) for a in (ernst - 2, ernst, ernst + 2)]
+    at = [
+        signal(WATER, SpoiledGradientEcho(tr_ms=20, te_ms=4, flip_deg=a))
+        for a in (ernst - 2, ernst, ernst + 2)
+    ]
     assert at[1] > at[0] and at[1] > at[2]
 
 
@@ -107,7 +110,9 @@ def test_an_mprage_train_too_long_for_its_cycle_is_refused() -> None:
 def test_contrast_agent_brightens_t1_weighting_by_its_relaxivity() -> None:
     enhanced = with_agent(WATER, 1.0, 3.0)
     assert 1000.0 / enhanced.t1_ms == pytest.approx(1.0 + 5.0)
-    assert signal(enhanced, SpinEcho(tr_ms=500, te_ms=12)) > 1.5 * signal(WATER, SpinEcho(tr_ms=500, te_ms=12))
+    assert signal(enhanced, SpinEcho(tr_ms=500, te_ms=12)) > 1.5 * signal(
+        WATER, SpinEcho(tr_ms=500, te_ms=12)
+    )
     with pytest.raises(ValueError, match="negative"):
         with_agent(WATER, -1.0, 3.0)
     with pytest.raises(ValueError, match="7.0"):
@@ -136,7 +141,9 @@ def test_air_is_black_and_a_pure_voxel_is_its_tissue() -> None:
     grey = np.array([0.0, 1.0], dtype=np.float32)
     image = simulate({"grey": grey}, SpinEcho(tr_ms=500, te_ms=12))
     assert image[0] == 0.0
-    assert image[1] == pytest.approx(signal(tissue_table(3.0)["grey"], SpinEcho(tr_ms=500, te_ms=12)), rel=1e-6)
+    assert image[1] == pytest.approx(
+        signal(tissue_table(3.0)["grey"], SpinEcho(tr_ms=500, te_ms=12)), rel=1e-6
+    )
 
 
 def test_the_adc_map_gives_back_the_tissue_and_zero_in_air() -> None:
