@@ -2,8 +2,7 @@
 #
 #   V            where the environment lives                        (default .venv)
 #   PYTHON       the Python that builds it, 3.11 or newer            (default python3)
-#   TORCH_INDEX  a further index to take PyTorch from. Without a GPU:
-#                  make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+#   TORCH_INDEX  a further index to take PyTorch from, such as that of its CPU builds where there is no GPU
 #                (about 200 MB instead of about 3 GB of CUDA libraries)
 #   PIP_EXTRA    anything else for pip, such as --find-links /media/usb/wheels --no-index
 #   ARGS         passed on to the command: make demo ARGS="--study DIR", make test ARGS="tests/unit -x"
