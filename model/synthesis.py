@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,19 @@ import torch.nn.functional as F
 
 from model.bundle import Bundle
 from model.contrasts import FIXED_SCALE, canonical
-from model.errors import RequestError
+from model.errors import ImagingError, RequestError
 from model.heads.quality import volume_score
-from model.imaging import Image, Record, Registration, brain_mask, normalise, register, resample, working_grid
+from model.imaging import (
+    BrainMask,
+    Image,
+    Record,
+    Registration,
+    brain_mask,
+    normalise,
+    register,
+    resample,
+    working_grid,
+)
 from model.imaging.image import FloatArray
 from model.imaging.normalise import PERCENTILE
 
@@ -25,6 +35,7 @@ Progress = Callable[[str, float], None]
 
 #: On these contrasts the brain mask follows the brain; on the others it takes a part of the eyes along.
 MASK_ORDER = ("T1", "T1C", "FLAIR", "T2", "DWI", "ADC")
+RELIABLE_MASK = MASK_ORDER[:3]
 #: Normalised signal above which a voxel belongs to the head.
 HEAD_LEVEL = 0.08
 #: Expected error by which the fused image must not exceed the key-only image (closed loop, section 2.5).
@@ -102,6 +113,25 @@ def _keys(bundle: Bundle, sources: Sequence[str], targets: Sequence[str]) -> dic
     }
 
 
+def _best_mask(
+    brain: BrainMask,
+    reference: str,
+    aligned: Mapping[str, Image],
+    own: Mapping[str, BrainMask],
+    registrations: Mapping[str, Registration],
+    sources: Mapping[str, Image],
+) -> BrainMask:
+    """The mask of the contrast on which it is found most reliably, on the working grid."""
+    best = next(c for c in MASK_ORDER if c in aligned)
+    if best == reference or reference in RELIABLE_MASK:
+        return brain
+    if best not in own:  # on the reference's grid already
+        return brain_mask(aligned[best], subject=best)
+    soft = sources[best].with_array(own[best].mask.astype(np.float32))
+    mask = resample(soft, aligned[reference], registrations[best].transform, order=1).array > 0.5
+    return replace(own[best], mask=mask)
+
+
 def _head(arrays: Mapping[str, FloatArray], brain: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Head or brain with a margin: where any source has signal, closed and filled slice by slice."""
     signal = np.max([a for c, a in arrays.items() if c not in FIXED_SCALE] or list(arrays.values()), axis=0)
@@ -171,32 +201,39 @@ def synthesize(
     reference = reference or keys[wanted[0]]
     stages = _Stages(progress)
 
+    registrations: dict[str, Registration] = {}
+    dropped: dict[str, str] = {}
+    own_masks: dict[str, BrainMask] = {}
     with stages.stage("mask"):
         grid = working_grid(sources[reference])
         brain = brain_mask(grid.grid, subject=f"reference {reference}")
+        for name in names:
+            if name == reference or sources[name].same_grid(sources[reference]):
+                continue
+            try:
+                own_masks[name] = brain_mask(sources[name], subject=name)
+            except ImagingError as error:
+                dropped[name] = f"{name} was not used. {error}"
     with stages.stage("register"):
         aligned: dict[str, Image] = {reference: grid.grid}
-        registrations: dict[str, Registration] = {}
-        dropped: dict[str, str] = {}
         for name in names:
-            if name == reference:
+            if name == reference or name in dropped:
                 continue
+            own = own_masks.get(name)
             result = register(
                 sources[name],
                 grid.grid,
                 brain.mask,
-                fixed_in_place=sources[name].same_grid(sources[reference]),
+                moving_mask=None if own is None else own.mask,
+                fixed_in_place=own is None,
             )
             registrations[name] = result
             if result.accepted:
                 aligned[name] = resample(sources[name], grid.grid, result.transform)
             else:
                 dropped[name] = f"{name} was not used. {result.sentence}"
+        brain = _best_mask(brain, reference, aligned, own_masks, registrations, sources)
     used = tuple(n for n in names if n in aligned)
-    best = next(c for c in MASK_ORDER if c in used)
-    if MASK_ORDER.index(best) < MASK_ORDER.index(reference) and MASK_ORDER.index(reference) > 2:
-        with stages.stage("mask"):
-            brain = brain_mask(aligned[best], subject=best)
     with stages.stage("normalise"):
         arrays: dict[str, FloatArray] = {}
         records: dict[str, Record] = {}

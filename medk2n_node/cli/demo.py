@@ -71,6 +71,8 @@ def demo(
         soft_wrap=True,
     )
     signal.signal(signal.SIGTERM, _interrupt)
+    # Explicitly: a process that a script started in the background is born with SIGINT ignored.
+    signal.signal(signal.SIGINT, _interrupt)
     folder = (out or Path("demo-output") / time.strftime("%Y%m%d-%H%M%S")).resolve()
     with _Teller(console) as teller:
         teller.stage("loading")

@@ -55,7 +55,9 @@ def prepare_folder(folder: Path, reference: str | None = None) -> Case:
     for contrast, image in images.items():
         if contrast == reference:
             continue
-        result = register(image, grid.grid, found.mask, fixed_in_place=image.same_grid(images[reference]))
+        in_place = image.same_grid(images[reference])
+        own = None if in_place else brain_mask(image, subject=f"{folder.name} {contrast}").mask
+        result = register(image, grid.grid, found.mask, moving_mask=own, fixed_in_place=in_place)
         if not result.accepted:
             raise ImagingError(
                 code="registration",

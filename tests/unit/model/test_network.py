@@ -46,9 +46,18 @@ def _call(
 def test_the_image_depends_on_every_module(network: MedK2N, module: str) -> None:
     network.train().zero_grad(set_to_none=True)
     _call(network, [0, 2, 3], [1]).images.square().mean().backward()
-    grads = [p.grad for p in getattr(network, module).parameters()]
+    # The widths of the interval are no part of the image; the next test is theirs.
+    grads = [p.grad for n, p in getattr(network, module).named_parameters() if not n.startswith("widths.")]
     assert all(g is not None for g in grads)
     assert any(float(g.abs().max()) > 0 for g in grads if g is not None)
+
+
+def test_the_interval_has_weights_of_its_own(network: MedK2N) -> None:
+    network.train().zero_grad(set_to_none=True)
+    p = _call(network, [0, 2], [3])
+    (p.below.mean() + p.above.mean()).backward()
+    grad = network.taskhead.widths.weight.grad
+    assert grad is not None and float(grad.abs().min()) > 0
 
 
 def test_quality_learns_from_its_own_error_and_not_through_the_image(network: MedK2N) -> None:
