@@ -190,41 +190,64 @@ def register(
     fixed_small, moving_small = _coarse(fixed), _coarse(moving)
     mask = sitk.GetImageFromArray(fixed_mask.astype(np.uint8))
     mask.CopyInformation(to_sitk(fixed))
+    # The head's outline leads a fit near, the brain alone makes it exact; with no brain to prove it, the outline
+    # decides.
+    wide = sitk.BinaryDilate(mask, [int(np.ceil(14 / s)) for s in mask.GetSpacing()])
+    wide_small = sitk.Resample(wide, fixed_small, sitk.Transform(), sitk.sitkNearestNeighbor)
     mask_small = sitk.Resample(mask, fixed_small, sitk.Transform(), sitk.sitkNearestNeighbor)
+    judge = wide_small if moving_mask is None else mask_small
 
     def similarity(transform: sitk.Transform) -> float:
-        check = _method(mask_small, 1.0, 1, 1.0)
+        check = _method(judge, 1.0, 1, 1.0)
         check.SetInitialTransform(transform)
         try:
             return -float(check.MetricEvaluate(fixed_small, moving_small))
         except RuntimeError:
             return 0.0  # ITK raises when nothing of the mask falls inside the moving image
 
-    def fit(start: sitk.Euler3DTransform) -> tuple[sitk.Euler3DTransform, float]:
+    def climb(start: sitk.Euler3DTransform, region: sitk.Image) -> sitk.Euler3DTransform | None:
         transform = sitk.Euler3DTransform(start)
         for sigma, shrink, sampling in ((3.0, 2, 0.7), (1.0, 1, 0.5)):
-            method = _method(mask_small, sigma, shrink, sampling)
+            method = _method(region, sigma, shrink, sampling)
             method.SetInitialTransform(transform, inPlace=True)
             try:
                 method.Execute(fixed_small, moving_small)
             except RuntimeError:
-                return transform, 0.0  # as above: this start leads nowhere
-        return transform, similarity(transform)
+                return None  # as above: this start leads nowhere
+        return transform
 
-    starts = [_euler(centre)]
+    # A climb may lose its way, so where it began stays a candidate.
+    identity = _euler(centre)
+    tried: list[sitk.Euler3DTransform | None] = [identity, climb(identity, wide_small)]
     if moving_mask is not None and moving_mask.any():
-        shift = _points(moving_mask, moving).mean(axis=0) - centre
-        if np.linalg.norm(shift) > 3:
-            starts.append(_euler(centre, shift))
-        starts.append(_by_masks(moving, moving_mask, fixed, fixed_mask))
+        laid = _by_masks(moving, moving_mask, fixed, fixed_mask)
+        tried += [climb(tried[1] or identity, mask_small), laid, climb(laid, mask_small)]
     elif not fixed_in_place:
         offset = _centre_of_mass(moving) - _centre_of_mass(fixed)
         aside = np.array([5.0, -5.0, 4.0])
-        starts.append(_euler(centre, offset if np.linalg.norm(offset) > 6 else offset + aside))
-    fits = sorted((fit(start) for start in starts), key=lambda one: -one[1])
+        tried.append(
+            climb(_euler(centre, offset if np.linalg.norm(offset) > 6 else offset + aside), wide_small)
+        )
+
+    def overlap_at(transform: sitk.Transform) -> float | None:
+        if moving_mask is None:
+            return None
+        seen = resample(moving.with_array(np.ones_like(moving.array)), fixed, transform, order=0).array > 0.5
+        moved = (
+            resample(moving.with_array(moving_mask.astype(np.float32)), fixed, transform, order=1).array > 0.5
+        )
+        there = fixed_mask & seen
+        return 2 * float((moved & there).sum()) / max(1.0, float(moved.sum() + there.sum()))
+
+    # Information is measured where the images meet, and grows when they meet in little: the brains must meet first.
+    fits = sorted(
+        ((t, similarity(t)) for t in tried if t is not None),
+        key=lambda one: ((overlap_at(one[0]) or 0.0) >= MIN_BRAIN_OVERLAP, one[1]),
+        reverse=True,
+    )
     best, value = fits[0]
     # A fit that ended clearly worse is no second opinion: it merely got stuck far away.
-    near = [t for t, v in fits[1:] if v > 0.85 * value]
+    near = [t for t, v in fits[1:] if v > 0.97 * value]
     apart = max(
         (float(np.linalg.norm(_moved(best, points) - _moved(t, points), axis=1).mean()) for t in near),
         default=0.0,
@@ -238,13 +261,7 @@ def register(
         transform, value = sitk.Transform(3, sitk.sitkIdentity), identity_value
     inside = resample(moving.with_array(np.ones_like(moving.array)), fixed, transform, order=0).array > 0.5
     coverage = float(inside[fixed_mask].mean())
-    overlap = None
-    if moving_mask is not None:
-        moved = (
-            resample(moving.with_array(moving_mask.astype(np.float32)), fixed, transform, order=1).array > 0.5
-        )
-        there = fixed_mask & inside
-        overlap = 2 * float((moved & there).sum()) / max(1.0, float(moved.sum() + there.sum()))
+    overlap = overlap_at(transform)
     reasons = []
     if value < 0.08:
         reasons.append(f"the images share too little information (mutual information {value:.2f} nats)")

@@ -63,7 +63,9 @@ def _returned(out: Path) -> Image:
 def _truth_beside(returned: Image, truth: Image) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """The scanned FLAIR, registered to the returned one and divided by its p99.5 in the brain; the brain."""
     brain = brain_mask(truth, subject="scanned FLAIR")
-    there = register(returned, truth, brain.mask)  # reference space of `register` is the truth's
+    own = brain_mask(returned, subject="returned FLAIR")
+    # The reference space of `register` is the truth's.
+    there = register(returned, truth, brain.mask, moving_mask=own.mask)
     assert there.accepted, there.sentence
     back = there.transform.GetInverse()
     near = resample(truth, returned, back)
