@@ -36,7 +36,7 @@ install: $(V)/.base  ## the environment in .venv with the node in it, nothing el
 demo: $(V)/.demo  ## a study goes in, a synthetic series comes back, on this machine alone (two minutes)
 	@$(V)/bin/medk2n demo $(ARGS)
 
-test: $(V)/.test  ## the whole test suite
+test: $(V)/.test tests/viewer/node_modules  ## the whole test suite
 	$(PY) -m pytest $(ARGS)
 
 check: $(V)/.dev  ## lint, format, types, and who may import whom
@@ -95,6 +95,13 @@ $(V)/.test: requirements/test.txt $(V)/.demo
 	@echo "[test] the test runner"
 	@$(LOCKED) -r requirements/test.txt
 	@touch $@
+
+# The viewer in which the tests open results, at the versions of its lock file and without running anybody's scripts.
+# Without npm the tests that need it say so.
+tests/viewer/node_modules: tests/viewer/package-lock.json
+	@if command -v npm >/dev/null; then echo "[test] the viewer that results are opened in"; \
+	  npm ci --prefix tests/viewer --ignore-scripts --no-audit --no-fund --loglevel=error && touch $@; \
+	else echo "[test] npm is not installed, so no result is opened in a viewer"; fi
 
 $(V)/.dev: requirements/dev.txt $(V)/.test
 	@echo "[dev] ruff, mypy, import-linter"
