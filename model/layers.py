@@ -30,10 +30,13 @@ class ChannelNorm(nn.Module):
 class ConvBlock(nn.Module):
     """Residual block: norm, expand, depthwise 3x3, gate, project; then (`pointwise`) a gated MLP.
 
-    `condition` (B, E), for instance a target's embedding, modulates both norms.
+    `condition` (B, E), for instance a target's embedding, modulates both norms; so does `site` (B, S), the code of
+    where the images come from (PMM-Synth, equations 2 and 3). Both start without effect.
     """
 
-    def __init__(self, channels: int, condition: int = 0, expand: int = 2, pointwise: bool = True) -> None:
+    def __init__(
+        self, channels: int, condition: int = 0, site: int = 0, expand: int = 2, pointwise: bool = True
+    ) -> None:
         super().__init__()
         wide = channels * expand
         self.norm1 = ChannelNorm(channels)
@@ -47,15 +50,19 @@ class ConvBlock(nn.Module):
             self.mlp_in = nn.Conv2d(channels, wide, 1)
             self.mlp_out = nn.Conv2d(wide // 2, channels, 1)
             self.scale2 = nn.Parameter(torch.full((1, channels, 1, 1), 0.2))
-        self.film = nn.Linear(condition, (4 if pointwise else 2) * channels) if condition else None
-        if self.film is not None:
-            nn.init.zeros_(self.film.weight)
-            nn.init.zeros_(self.film.bias)
+        outputs = (4 if pointwise else 2) * channels
+        self.film = _closed(condition, outputs)
+        self.site = _closed(site, outputs)
 
-    def forward(self, x: Tensor, condition: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, condition: Tensor | None = None, site: Tensor | None = None) -> Tensor:
         g1 = b1 = g2 = b2 = None
-        if self.film is not None and condition is not None:
-            modulation = self.film(condition).chunk(4 if self.pointwise else 2, dim=1)
+        parts = [
+            layer(code)
+            for layer, code in ((self.film, condition), (self.site, site))
+            if layer and code is not None
+        ]
+        if parts:
+            modulation = sum(parts[1:], parts[0]).chunk(4 if self.pointwise else 2, dim=1)
             g1, b1 = modulation[:2]
             g2, b2 = modulation[-2:]
         y = self.depthwise(self.expand(self.norm1(x, g1, b1)))
@@ -65,6 +72,16 @@ class ConvBlock(nn.Module):
             return x
         a, b = self.mlp_in(self.norm2(x, g2, b2)).chunk(2, dim=1)
         return x + self.scale2 * self.mlp_out(a * torch.nn.functional.silu(b))
+
+
+def _closed(inputs: int, outputs: int) -> nn.Linear | None:
+    """A linear layer that starts at zero, None without inputs."""
+    if not inputs:
+        return None
+    layer = nn.Linear(inputs, outputs)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def upsample(x: Tensor, factor: int = 2) -> Tensor:

@@ -6,7 +6,9 @@ is; sources, targets, pairs and heads each go through in one batched call.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -17,15 +19,17 @@ from model.encoder import ENCODERS, ImageEncoder
 from model.fusion import EffiWeightNet, PairContext, PreWeightNet, ThresholdNet
 from model.fusion.weights import HISTORY
 from model.heads import LevelNet, QualityFeedback, TaskHeadNet
+from model.personal.pfm import SITE_WIDTH, UNKNOWN, SiteCode
 from model.scan import MultiScaleNet
 
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """The architecture, as stored in a bundle."""
+    """The architecture, as stored in a bundle. `sites` are names; number 0 is the unknown site."""
 
     encoder: str = "nano"
     contrasts: tuple[str, ...] = CONTRASTS
+    sites: tuple[str, ...] = (UNKNOWN,)
     embed: int = 32
     fine: int = 12
     half: int = 20
@@ -33,6 +37,11 @@ class NetworkConfig:
     def to_json(self) -> dict[str, object]:
         """Plain values for the bundle's file."""
         return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> NetworkConfig:
+        """The architecture that `to_json` wrote."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,8 +67,31 @@ class Prediction:
     pairs: tuple[tuple[int, int], ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Encoded:
+    """K sources of B slices, encoded once for any number of targets.
+
+    Attributes:
+        feature: (B, K, D, h, w); fine: (B, K, C1, H, W); half: (B, K, C2, H/2, W/2); centre: (B, K, 1, H, W).
+    """
+
+    feature: Tensor
+    fine: Tensor
+    half: Tensor
+    centre: Tensor
+
+    def of(self, sources: list[int]) -> Encoded:
+        """Only the sources at these positions."""
+        return Encoded(
+            feature=self.feature[:, sources],
+            fine=self.fine[:, sources],
+            half=self.half[:, sources],
+            centre=self.centre[:, sources],
+        )
+
+
 class MedK2N(nn.Module):
-    """The network. `sources` and `targets` are positions in `config.contrasts`."""
+    """The network. `sources` and `targets` are positions in `config.contrasts`, `site` in `config.sites`."""
 
     history: Tensor
     key_score: Tensor
@@ -78,12 +110,13 @@ class MedK2N(nn.Module):
         self.target_embed = nn.Embedding(count, embed)
         self.modality = nn.Linear(embed, width)
         self.detail_modality = nn.Linear(embed, config.fine)
-        self.multiscale = MultiScaleNet(width)
+        self.site = SiteCode(len(config.sites))
+        self.multiscale = MultiScaleNet(width, SITE_WIDTH)
         self.preweight = PreWeightNet(width, count, embed)
         self.threshold = ThresholdNet(width, embed)
         self.effiweight = EffiWeightNet(width, embed)
-        self.taskhead = TaskHeadNet(width, embed, config.fine, config.half)
-        self.level = LevelNet(embed)
+        self.taskhead = TaskHeadNet(width, embed, config.fine, config.half, SITE_WIDTH)
+        self.level = LevelNet(embed, site=SITE_WIDTH)
         self.quality = QualityFeedback(width, embed)
         # Performance history p_ij and single-source scores P[i, j]: measured in training, frozen at inference.
         self.register_buffer("history", torch.zeros(count, count, HISTORY))
@@ -96,18 +129,24 @@ class MedK2N(nn.Module):
             for j in targets
         ]
 
-    def encode(self, x: Tensor, sources: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, K, 3, H, W) -> features (B, K, D, h, w), detail (B, K, C1, H, W) and (B, K, C2, H/2, W/2)."""
+    def encode(self, x: Tensor, sources: list[int], site: Tensor) -> Encoded:
+        """Slices (B, K, 3, H, W) of sites (B,) -> what every target is made from."""
         batch, k = x.shape[:2]
         label = self.source_embed.weight[sources]  # (K, E)
         images = x.flatten(0, 1)
         levels = self.encoder(images)
         shift = self.modality(label).repeat(batch, 1)[:, :, None, None]
-        features = self.multiscale([level + shift for level in levels])
+        code = self.site(site).repeat_interleave(k, dim=0)
+        features = self.multiscale([level + shift for level in levels], code)
         fine = self.detail_fine(images) + self.detail_modality(label).repeat(batch, 1)[:, :, None, None]
         half = self.detail_half(fine)
         shape = (batch, k)
-        return features.unflatten(0, shape), fine.unflatten(0, shape), half.unflatten(0, shape)
+        return Encoded(
+            feature=features.unflatten(0, shape),
+            fine=fine.unflatten(0, shape),
+            half=half.unflatten(0, shape),
+            centre=x[:, :, 1:2],
+        )
 
     def forward(
         self,
@@ -116,6 +155,7 @@ class MedK2N(nn.Module):
         targets: list[int],
         levels: Tensor,
         keys: list[int] | None = None,
+        site: Tensor | None = None,
     ) -> Prediction:
         """Synthesise every target from all sources.
 
@@ -124,33 +164,47 @@ class MedK2N(nn.Module):
             sources, targets: K and N contrast labels, disjoint.
             levels: (B, K, LEVEL_FEATURES) histogram of each source's volume.
             keys: position in `sources` of each target's key; default by `key_score`.
+            site: (B,) site numbers; default 0, the unknown site.
         """
-        batch, k, n = x.shape[0], len(sources), len(targets)
+        site = torch.zeros(x.shape[0], dtype=torch.long, device=x.device) if site is None else site
+        return self.fuse(self.encode(x, sources, site), sources, targets, levels, keys, site)
+
+    def fuse(
+        self,
+        encoded: Encoded,
+        sources: list[int],
+        targets: list[int],
+        levels: Tensor,
+        keys: list[int] | None,
+        site: Tensor,
+    ) -> Prediction:
+        """The targets from encoded sources; arguments as in `forward`."""
+        feature, fine, half, centre = encoded.feature, encoded.fine, encoded.half, encoded.centre
+        batch, k, n = feature.shape[0], len(sources), len(targets)
         keys = self.keys(sources, targets) if keys is None else keys
-        feature, fine, half = self.encode(x, sources)
-        centre = x[:, :, 1:2]  # (B, K, 1, H, W)
+        code = self.site(site)
         e_target = self.target_embed.weight[targets]
         e_source = self.source_embed.weight[sources]
-        gain, offset = (v[:, :, None, None, None] for v in self.level(levels, e_source, e_target))
+        gain, offset = (v[:, :, None, None, None] for v in self.level(levels, e_source, e_target, code))
 
         # Round A: every target from its key source alone.
         key_feature, key_image = feature[:, keys], centre[:, keys]
-        first = self.taskhead(key_feature, fine[:, keys], half[:, keys], key_image, key_image, e_target)
+        first = self.taskhead(key_feature, fine[:, keys], half[:, keys], key_image, key_image, e_target, code)
         base = gain * first.images.mean(dim=2, keepdim=True) + offset
         base_errors = self.quality(base, first.shared, key_image, e_target)
         pairs = tuple((i, j) for j in range(n) for i in range(k) if i != keys[j])
         if not pairs:
-            none = x.new_zeros(batch, 0)
+            none = feature.new_zeros(batch, 0)
             images = gain * first.images + offset
             return Prediction(
                 images=images, base=base, below=first.below, above=first.above,
                 errors=self.quality(images, first.shared, key_image, e_target), base_errors=base_errors,
-                w_global=none, tau=none, w_eff=x.new_zeros(batch, 0, 1, *feature.shape[-2:]), pairs=(),
+                w_global=none, tau=none, w_eff=feature.new_zeros(batch, 0, 1, *feature.shape[-2:]), pairs=(),
             )  # fmt: skip
 
         # Round B: each auxiliary source of each target sees the key, itself and the base prediction, never another.
         aux, wanted = [i for i, _ in pairs], [j for _, j in pairs]
-        label = torch.tensor([targets[j] for j in wanted], device=x.device)
+        label = torch.tensor([targets[j] for j in wanted], device=feature.device)
         e_i, e_j = e_source[aux], e_target[wanted]
         pooled = feature.mean(dim=(3, 4))  # (B, K, D)
         error = base_errors.mean(dim=2).detach()  # (B, N, 2, h, w)
@@ -164,7 +218,7 @@ class MedK2N(nn.Module):
         w_eff = self.effiweight(context, key_feature[:, wanted], feature[:, aux], error[:, wanted], e_i, e_j)
 
         # Equation 8, normalised so that the representation does not drift with K: key 1, auxiliaries w_ij.
-        member = F.one_hot(torch.tensor(wanted, device=x.device), n).to(x.dtype)  # (P, N)
+        member = F.one_hot(torch.tensor(wanted, device=feature.device), n).to(feature.dtype)  # (P, N)
         second = self.taskhead(
             _blend(key_feature, feature[:, aux], w_eff, member),
             _blend(fine[:, keys], fine[:, aux], _resize(w_eff, 4), member),
@@ -172,6 +226,7 @@ class MedK2N(nn.Module):
             key_image,
             _blend(key_image, centre[:, aux], _resize(w_eff, 4), member),
             e_target,
+            code,
         )
         images = gain * second.images + offset
         errors = self.quality(images, second.shared, key_image, e_target)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +16,11 @@ import torch
 
 from model import CONTRASTS
 from model.imaging.grid import pose_of
-from model.network import MedK2N
+from model.network import MedK2N, NetworkConfig
 from training.archive import Case, load_case, read_nifti
 from training.evaluate import predict_case, score, score_after_fit
 from training.loop import Recipe, train
+from training.sampling import Stage
 from training.simulation.labels import LabelHead
 
 #: Patients that are never trained on.
@@ -35,6 +37,23 @@ ROWS = (
     (("T1", "T2", "FLAIR"), "T1C"),
 )
 
+#: Sites by the beginning of a case's name: who published, hence how the images look. Number 0 is the unknown site.
+SITES = {
+    "unknown": (),
+    "brats": ("gli_brats", "met_brats"),
+    "tcga": ("gli_tcga", "TCGA_"),
+    "brats2013": ("brats13_",),
+    "openms": ("ms_",),
+    "kirby": ("healthy_kirby",),
+    "isles": ("stroke_isles",),
+    "jhu": ("stroke_jhu",),
+}  # fmt: skip
+
+
+def site_of(case: Case) -> int:
+    """The case's number in SITES."""
+    return next((k for k, begins in enumerate(SITES.values()) if case.name.startswith(begins)), 0)
+
 
 def case_weight(case: Case) -> float:
     """Volumes count by what they can teach, single slices by a little each."""
@@ -46,7 +65,7 @@ def case_weight(case: Case) -> float:
 
 
 def rows_of(network: MedK2N, cases: list[Case], every: dict[str, int]) -> dict[str, float]:
-    """PSNR of each row on the validation volumes, as it comes and after the fit, and their means."""
+    """PSNR of each row on the validation volumes as of an unknown site, as it comes and after the fit, and means."""
     out: dict[str, float] = {}
     raw, fit = [], []
     for case in cases:
@@ -103,12 +122,24 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=Recipe.steps)
     parser.add_argument("--evaluate-every", type=int, default=400)
     parser.add_argument("--batch", type=int, default=Recipe.batch)
+    parser.add_argument("--learning-rate", type=float, default=Recipe.learning_rate)
+    parser.add_argument(
+        "--start", type=Path, help="state.pt of an earlier training to begin with: no curriculum then"
+    )
     a = parser.parse_args()
     every = [load_case(p) for p in sorted(a.cache.glob("*.npz"))]
     training = [c for c in every if c.name not in VALIDATION and len(c.contrasts) > 1]
     volumes = [c for c in every if c.name in ("ms_openms26", "gli_tcga_fg6692")]
     stride = {"ms_openms26": 12, "gli_tcga_fg6692": 3}
-    recipe = Recipe(steps=a.steps, evaluate_every=a.evaluate_every, batch=a.batch)
+    recipe = Recipe(
+        steps=a.steps,
+        evaluate_every=a.evaluate_every,
+        batch=a.batch,
+        learning_rate=a.learning_rate,
+        network=NetworkConfig(sites=tuple(SITES)),
+    )
+    if a.start is not None:
+        recipe = replace(recipe, curriculum={Stage.MANY_TO_MANY: 1.0})
 
     def report(line: str) -> None:
         sys.stderr.write(line + "\n")
@@ -128,6 +159,8 @@ def main() -> None:
         key_score=lambda network: single_source_scores(network, solid),
         report=report,
         budget_s=60 * a.minutes,
+        sites=[site_of(c) for c in training],
+        start=a.start,
     )
 
 

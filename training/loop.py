@@ -89,6 +89,15 @@ def update_history(network: MedK2N, p: Prediction, batch: Batch, momentum: float
         row[4] = torch.log1p(torch.expm1(row[4]) + 1)
 
 
+def _begin_with(network: MedK2N, path: Path) -> None:
+    """The averaged weights of another training, but for modules that are new here."""
+    earlier = torch.load(path, weights_only=False)["average"]
+    absent, unknown = network.load_state_dict(earlier, strict=False)
+    new = [k for k in absent if ".site." not in k and not k.startswith("site.")]
+    if unknown or new:
+        raise ValueError(f"{path} is of another architecture: unknown {unknown[:5]}, missing {new[:5]}")
+
+
 def train(
     recipe: Recipe,
     cases: Sequence[Case],
@@ -100,14 +109,21 @@ def train(
     key_score: Callable[[MedK2N], torch.Tensor],
     report: Callable[[str], None],
     budget_s: float = math.inf,
+    sites: Sequence[int] = (),
+    start: Path | None = None,
 ) -> MedK2N:
     """Train, resuming from `out/state.pt` when it exists; gives the averaged network.
+
+    `sites` are the cases' numbers in `recipe.network.sites`. `start` is the state of an earlier training whose averaged
+    weights this one begins with; modules that it did not have begin as they are made.
 
     A training stopped by `budget_s` leaves its state; the learning rate follows `recipe.steps`, not the clock.
     """
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
     network = MedK2N(recipe.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if start is not None:
+        _begin_with(network, start)
     average = copy.deepcopy(network).eval()
     decay = [p for p in network.parameters() if p.ndim > 1]
     plain = [p for p in network.parameters() if p.ndim <= 1]
@@ -117,20 +133,20 @@ def train(
         betas=(0.9, 0.98),
     )
     patterns = PatternSampler([tuple(c.contrasts) for c in cases], weights)
-    sampler = Sampler(cases, weights, heads, size=recipe.size, simulated=recipe.simulated)
+    sampler = Sampler(cases, weights, heads, size=recipe.size, simulated=recipe.simulated, sites=sites)
     state_file, log_file = out / "state.pt", out / "log.csv"
-    start = 0
+    first = 0
     if state_file.exists():
         state = torch.load(state_file, weights_only=False)
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
         optimizer.load_state_dict(state["optimizer"])
-        start = int(state["step"])
+        first = int(state["step"])
     (out / "recipe.json").write_text(json.dumps(recipe.to_json(), indent=1, default=str))
     began = time.monotonic()
     running: dict[str, float] = {}
-    step = start
-    for step in range(start, recipe.steps):
+    step = first
+    for step in range(first, recipe.steps):
         # One generator a step: a resumed run draws what the uninterrupted one would have drawn.
         rng = np.random.default_rng([recipe.seed, step])
         stage = _stage(step / recipe.steps, recipe, rng)
@@ -147,7 +163,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * _rate(step, recipe)
         network.train()
-        prediction = network(batch.x, batch.sources, batch.targets, batch.levels, keys)
+        prediction = network(batch.x, batch.sources, batch.targets, batch.levels, keys, batch.site)
         loss, parts = total_loss(prediction, batch, recipe.weights)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

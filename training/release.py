@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from model import save_bundle
-from model.network import MedK2N
+from model.network import MedK2N, NetworkConfig
 from training.archive import load_case
 from training.demonstration import VALIDATION
 
@@ -67,9 +67,9 @@ def main() -> None:
     parser.add_argument("--version", required=True)
     a = parser.parse_args()
     state: dict[str, Any] = torch.load(a.run / "state.pt", weights_only=False)
-    network = MedK2N()
-    network.load_state_dict(state["average"])
     recipe = json.loads((a.run / "recipe.json").read_text())
+    network = MedK2N(NetworkConfig.from_json(recipe["network"]))
+    network.load_state_dict(state["average"])
     with (a.run / "log.csv").open() as handle:
         last = list(csv.DictReader(handle))[-1]
     files = [p for p in sorted(a.cache.glob("*.npz")) if p.stem not in VALIDATION]

@@ -42,15 +42,15 @@ class TaskHeadNet(nn.Module):
     Full resolution carries 16 channels and no dense 3x3 convolution: those would dominate the whole network's cost.
     """
 
-    def __init__(self, width: int, embed: int, fine: int, half: int) -> None:
+    def __init__(self, width: int, embed: int, fine: int, half: int, site: int = 0) -> None:
         super().__init__()
-        self.shared = nn.ModuleList(ConvBlock(width, condition=embed) for _ in range(2))
+        self.shared = nn.ModuleList(ConvBlock(width, condition=embed, site=site) for _ in range(2))
         self.to_half = nn.Conv2d(width, MIDDLE, 1)
         self.meet_half = nn.Conv2d(MIDDLE + half, MIDDLE, 1)
-        self.half_block = ConvBlock(MIDDLE, condition=embed)
+        self.half_block = ConvBlock(MIDDLE, condition=embed, site=site)
         self.to_full = nn.Conv2d(MIDDLE, 16, 1)
         self.meet_full = nn.Conv2d(16 + fine, 16, 1)
-        self.full_block = ConvBlock(16, condition=embed, pointwise=False)
+        self.full_block = ConvBlock(16, condition=embed, site=site, pointwise=False)
         self.residual = nn.Conv2d(16, 3, 1)
         self.direct = nn.Conv2d(16, 1, 3, padding=1)
         self.haar = nn.Conv2d(16, 4, 3, padding=1)
@@ -62,26 +62,34 @@ class TaskHeadNet(nn.Module):
         start_at(self.widths, -2.0)
 
     def forward(
-        self, fused: Tensor, fine: Tensor, half: Tensor, key: Tensor, mix: Tensor, target: Tensor
+        self,
+        fused: Tensor,
+        fine: Tensor,
+        half: Tensor,
+        key: Tensor,
+        mix: Tensor,
+        target: Tensor,
+        site: Tensor | None = None,
     ) -> Candidates:
         """Decode every (slice, target).
 
         Args:
             fused: (B, N, D, h, w); fine: (B, N, C1, H, W); half: (B, N, C2, H/2, W/2).
             key, mix: (B, N, 1, H, W) the key image and the weighted mean of all source images.
-            target: (N, E) embeddings.
+            target: (N, E) embeddings; site: (B, S) codes.
         """
         batch, count = fused.shape[:2]
+        site = None if site is None else site.repeat_interleave(count, dim=0)
         condition = target[None].expand(batch, -1, -1).reshape(batch * count, -1)
         x = fused.flatten(0, 1)
         for block in self.shared:
-            x = block(x, condition)
+            x = block(x, condition, site)
         shared = x
         x = torch.cat([upsample(self.to_half(x)), half.flatten(0, 1)], dim=1)
-        middle = self.half_block(self.meet_half(x), condition)
+        middle = self.half_block(self.meet_half(x), condition, site)
         low = self.to_full(middle)
         x = torch.cat([upsample(low), fine.flatten(0, 1)], dim=1)
-        x = self.full_block(self.meet_full(x), condition)
+        x = self.full_block(self.meet_full(x), condition, site)
         gain = self.residual(x)
         first = gain[:, 0:1] * key.flatten(0, 1) + gain[:, 1:2] * mix.flatten(0, 1) + gain[:, 2:3]
         images = torch.cat([first, self.direct(x), inverse_haar(self.haar(low))], dim=1)

@@ -13,16 +13,16 @@ from model.scan.ssd import Mamba2
 class SpiralBlock(nn.Module):
     """Convolution block, then Mamba-2 along the Fermat spiral, outward and inward, (B, D, h, w) -> same."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, site: int = 0) -> None:
         super().__init__()
-        self.conv = ConvBlock(width)
+        self.conv = ConvBlock(width, site=site)
         self.norm = ChannelNorm(width)
         self.outward = Mamba2(width)
         self.inward = Mamba2(width)
         self.scale = nn.Parameter(torch.full((1, width, 1, 1), 0.2))
 
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.conv(x)
+    def forward(self, x: Tensor, site: Tensor | None = None) -> Tensor:
+        x = self.conv(x, site=site)
         batch, width, height, length = x.shape
         order = torch.from_numpy(fermat_order(height, length)).to(x.device)
         back = torch.argsort(order)
@@ -35,26 +35,26 @@ class SpiralBlock(nn.Module):
 class MultiScaleNet(nn.Module):
     """Encoder levels at strides 4, 8, 16, 32 -> F at stride 4."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, site: int = 0) -> None:
         super().__init__()
         self.laterals = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(4))
         self.down = nn.ModuleList(
             nn.Conv2d(width, width, 3, stride=2, padding=1, groups=width) for _ in range(3)
         )
-        self.fine = ConvBlock(width)
-        self.spirals = nn.ModuleList(SpiralBlock(width) for _ in range(3))
+        self.fine = ConvBlock(width, site=site)
+        self.spirals = nn.ModuleList(SpiralBlock(width, site) for _ in range(3))
         self.merge = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(3))
-        self.out = ConvBlock(width)
+        self.out = ConvBlock(width, site=site)
 
-    def forward(self, levels: list[Tensor]) -> Tensor:
+    def forward(self, levels: list[Tensor], site: Tensor | None = None) -> Tensor:
         laterals = [conv(level) for conv, level in zip(self.laterals, levels, strict=True)]
-        fine = self.fine(laterals[0])
+        fine = self.fine(laterals[0], site=site)
         x, scanned = fine, []
         for lateral, down, spiral in zip(laterals[1:], self.down, self.spirals, strict=True):
-            x = spiral(lateral + down(x))
+            x = spiral(lateral + down(x), site)
             scanned.append(x)
         # Coarse to fine again, so that every scale reaches the map that the fusion reads.
         y = scanned[2]
         for finer, merge in zip((scanned[1], scanned[0], fine), self.merge, strict=True):
             y = finer + upsample(merge(y))
-        return torch.as_tensor(self.out(y))
+        return torch.as_tensor(self.out(y, site=site))

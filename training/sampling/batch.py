@@ -18,17 +18,20 @@ from training.simulation.labels import LabelHead
 
 #: How often neighbours are replaced by the slice itself, so that the network can do without them.
 REPLICATE = 0.35
+#: How often a sample's site is forgotten, so that site 0, the unknown one, learns what all sites share.
+FORGET_SITE = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """x (B, K, 3, H, W), y (B, N, H, W), brain and lesion (B, 1, H, W), levels (B, K, F), labels."""
+    """x (B, K, 3, H, W), y (B, N, H, W), brain and lesion (B, 1, H, W), levels (B, K, F), site (B,), labels."""
 
     x: Tensor
     y: Tensor
     brain: Tensor
     lesion: Tensor
     levels: Tensor
+    site: Tensor
     sources: list[int]
     targets: list[int]
 
@@ -93,7 +96,10 @@ def _cut_case(case: Case, names: Sequence[str], rng: np.random.Generator) -> _Pl
 
 
 class Sampler:
-    """Draws batches for a pattern; a share of simulated heads is mixed in."""
+    """Draws batches for a pattern; a share of simulated heads, of the unknown site, is mixed in.
+
+    `sites` are the cases' site numbers (`NetworkConfig.sites`); without them every case is of the unknown site.
+    """
 
     def __init__(
         self,
@@ -103,7 +109,9 @@ class Sampler:
         *,
         size: tuple[int, int],
         simulated: float,
+        sites: Sequence[int] = (),
     ) -> None:
+        self.sites = list(sites) or [0] * len(cases)
         self.cases, self.weights = list(cases), np.asarray(weights, dtype=np.float64)
         self.heads, self.size, self.simulated = list(heads), size, simulated
 
@@ -111,7 +119,7 @@ class Sampler:
         """`count` slices that have all contrasts of the pattern."""
         names = (*pattern.sources, *pattern.targets)
         fits = [k for k, c in enumerate(self.cases) if all(n in c.contrasts for n in names)]
-        rows = []
+        rows, site = [], []
         for _ in range(count):
             if self.heads and (not fits or rng.random() < self.simulated):
                 head = self.heads[int(rng.integers(len(self.heads)))]
@@ -120,13 +128,16 @@ class Sampler:
                     planes=s.planes, brain=s.brain, lesion=s.lesion, quantiles=s.quantiles,
                     thickness=s.thickness, stripped=s.stripped, mirror=True,
                 )  # fmt: skip
+                site.append(0)
             else:
                 p = self.weights[fits] / self.weights[fits].sum()
-                sample = _cut_case(self.cases[int(rng.choice(fits, p=p))], names, rng)
+                chosen = int(rng.choice(fits, p=p))
+                sample = _cut_case(self.cases[chosen], names, rng)
+                site.append(0 if rng.random() < FORGET_SITE else self.sites[chosen])
             rows.append(self._augment(sample, pattern, rng))
         x, y, brain, lesion, levels = (torch.stack(v) for v in zip(*rows, strict=True))
         return Batch(
-            x=x, y=y, brain=brain, lesion=lesion, levels=levels,
+            x=x, y=y, brain=brain, lesion=lesion, levels=levels, site=torch.tensor(site),
             sources=[CONTRASTS.index(c) for c in pattern.sources],
             targets=[CONTRASTS.index(c) for c in pattern.targets],
         )  # fmt: skip
