@@ -41,7 +41,8 @@ class NetworkConfig:
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> NetworkConfig:
         """The architecture that `to_json` wrote."""
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        return cls(**plain)
 
 
 @dataclass(frozen=True, kw_only=True)
