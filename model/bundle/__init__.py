@@ -6,6 +6,15 @@ download, a partial load, a default for a missing key.
 
 from __future__ import annotations
 
-from model.bundle.files import Bundle, load_bundle, save_bundle, verify_bundle
+from model.bundle.files import Bundle, BundleFacts, default_folder, load_bundle, save_bundle, verify_bundle
+from model.bundle.seal import stated_digest
 
-__all__ = ["Bundle", "load_bundle", "save_bundle", "verify_bundle"]
+__all__ = [
+    "Bundle",
+    "BundleFacts",
+    "default_folder",
+    "load_bundle",
+    "save_bundle",
+    "stated_digest",
+    "verify_bundle",
+]

@@ -1,4 +1,5 @@
-"""Bundle files: `bundle.json` (everything but the numbers), `weights.safetensors`, `card.md`."""
+"""A bundle opened and written: `bundle.json` (everything but the numbers), `weights.safetensors`, `card.md`,
+`identity.json` with `identity.safetensors` where it has a judge of identity, and the seal `sha256.txt` over all."""
 
 from __future__ import annotations
 
@@ -11,14 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor, nn
 
-from model.errors import BundleError
-from model.network import MedK2N, NetworkConfig
+from model.bundle.facts import SCHEMA, check_facts, check_tables, read_config, read_manifest, tables
+from model.bundle.seal import (
+    CARD,
+    MANIFEST,
+    OPTIONAL,
+    WEIGHTS,
+    fault,
+    read_sealed,
+    write_sealed,
+)
+from model.network import MedK2N
 
-SCHEMA = 1
-WEIGHTS, MANIFEST, CARD = "weights.safetensors", "bundle.json", "card.md"
+#: Statistics keep their precision: a percentage of a decibel decides which source is the key.
+_EXACT = frozenset({"history", "key_score"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +38,16 @@ class Bundle:
     """A network with its facts.
 
     Attributes:
-        digest: sha256 (hex) of the weight file; it names the model in every result.
+        digest: sha256 (hex) of the seal over all files; it names the model in every result.
         contrasts: what it can take and make.
-        key_preference: [source][target] -> validated single-source score in dB.
+        sites: site name -> number; 0 is the unknown site.
+        key_preference: [source][target] -> validated single-source score P[i, j] in dB.
         combine: "mean" of the heads, or "choose" the head of best expected quality per volume.
         stored_scale: stored value that stands for the target's 99.5th percentile inside the brain.
         worst_expected_error: expected mean error (in units of that percentile) above which it abstains.
         interval_factor: calibrated widening of the interval, None where uncalibrated.
-        manifest: the whole of bundle.json.
+        identity: the judge of identity, None where the bundle has none.
+        manifest: the whole of bundle.json. card: the text of card.md.
     """
 
     network: MedK2N
@@ -41,16 +55,36 @@ class Bundle:
     name: str
     version: str
     contrasts: tuple[str, ...]
+    sites: Mapping[str, int]
     key_preference: Mapping[str, Mapping[str, float]]
     combine: str
     stored_scale: float
     worst_expected_error: float
     interval_factor: float | None
     manifest: Mapping[str, Any]
+    card: str = ""
+    identity: nn.Module | None = None
 
 
-def _fault(subject: Path, code: str, reason: str, cure: str) -> BundleError:
-    return BundleError(code=code, subject=str(subject), reason=reason, cure=cure)
+@dataclass(frozen=True, kw_only=True)
+class BundleFacts:
+    """What a bundle says of itself: manifest, card and digest, checked against the seal; the network is not built."""
+
+    folder: Path
+    digest: str
+    manifest: Mapping[str, Any]
+    card: str
+    bytes_: int
+
+    @property
+    def name(self) -> str:
+        """The bundle's own name."""
+        return str(self.manifest["name"])
+
+    @property
+    def version(self) -> str:
+        """The bundle's own version."""
+        return str(self.manifest["version"])
 
 
 def default_folder() -> Path:
@@ -58,37 +92,20 @@ def default_folder() -> Path:
     return Path(str(resources.files("model") / "bundles" / "demo"))
 
 
-def verify_bundle(folder: Path) -> dict[str, Any]:
-    """The manifest, after checking that the files are there and the weights are those that were sealed.
+def verify_bundle(folder: Path) -> BundleFacts:
+    """What the bundle says of itself, after every byte of every file was compared with the seal.
 
     Raises:
-        BundleError: missing, schema or digest.
+        BundleError: missing, digest or schema; it names the file.
     """
-    for name in (MANIFEST, WEIGHTS, CARD):
-        if not (folder / name).is_file():
-            raise _fault(
-                folder, "missing", f"{name} is not there", "Install the bundle again, or name another."
-            )
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-    except ValueError as error:
-        raise _fault(
-            folder, "schema", f"{MANIFEST} is not JSON ({error})", "Install the bundle again."
-        ) from error
-    if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-        raise _fault(
-            folder, "schema", f"its schema is {manifest.get('schema')!r}, this version reads {SCHEMA}",
-            "Use a bundle made by this version.",
-        )  # fmt: skip
-    digest = hashlib.sha256((folder / WEIGHTS).read_bytes()).hexdigest()
-    if digest != manifest.get("sha256"):
-        raise _fault(
-            folder, "digest",
-            f"the weights have sha256 {digest[:12]}, the manifest says {str(manifest.get('sha256'))[:12]}: "
-            "they were changed or cut short",
-            "Restore the bundle from where it came; do not use it.",
-        )  # fmt: skip
-    return manifest
+    files, digest = read_sealed(folder)
+    return BundleFacts(
+        folder=folder,
+        digest=digest,
+        manifest=read_manifest(files[MANIFEST], folder),
+        card=_text(files[CARD], folder),
+        bytes_=sum(map(len, files.values())),
+    )
 
 
 def load_bundle(folder: Path | None = None) -> Bundle:
@@ -101,25 +118,11 @@ def load_bundle(folder: Path | None = None) -> Bundle:
         BundleError: missing, digest, schema, or keys (named) that do not fit the architecture.
     """
     folder = folder or default_folder()
-    manifest = verify_bundle(folder)
-    config = dict(manifest["network"])
-    config["contrasts"] = tuple(config["contrasts"])
-    network = MedK2N(NetworkConfig(**config))
-    tensors = {k: v.float() for k, v in load_tensors((folder / WEIGHTS).read_bytes()).items()}
-    wanted = network.state_dict()
-    missing = sorted(set(wanted) - set(tensors))
-    extra = sorted(set(tensors) - set(wanted))
-    shapes = [k for k in wanted if k in tensors and wanted[k].shape != tensors[k].shape]
-    if missing or extra or shapes:
-        parts = [
-            f"{word}: {', '.join(keys[:5])}"
-            for word, keys in (("missing", missing), ("unknown", extra), ("other shape", shapes))
-            if keys
-        ]
-        raise _fault(
-            folder, "keys", "; ".join(parts), "The weights belong to another architecture or version."
-        )
-    network.load_state_dict(tensors)
+    files, digest = read_sealed(folder)
+    manifest = read_manifest(files[MANIFEST], folder)
+    network = MedK2N(read_config(manifest, folder))
+    _fill(network, _tensors(files[WEIGHTS], folder / WEIGHTS), folder / WEIGHTS)
+    check_tables(manifest, network, folder)
     network.eval().requires_grad_(False)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     contrasts = network.config.contrasts
@@ -130,42 +133,91 @@ def load_bundle(folder: Path | None = None) -> Bundle:
     }
     return Bundle(
         network=network,
-        digest=str(manifest["sha256"]),
+        digest=digest,
         name=str(manifest["name"]),
         version=str(manifest["version"]),
         contrasts=contrasts,
+        sites={name: number for number, name in enumerate(network.config.sites)},
         key_preference=preference,
         combine=str(manifest["combine"]),
         stored_scale=float(manifest["stored_scale"]),
         worst_expected_error=float(manifest["worst_expected_error"]),
-        interval_factor=manifest.get("interval_factor"),
+        interval_factor=manifest["interval_factor"],
         manifest=manifest,
+        card=_text(files[CARD], folder),
     )
 
 
-def save_bundle(folder: Path, network: MedK2N, facts: Mapping[str, Any], card: str) -> str:
+def save_bundle(
+    folder: Path,
+    network: MedK2N,
+    facts: Mapping[str, Any],
+    card: str,
+    identity: Path | None = None,
+) -> str:
     """Write a bundle; weights in half precision, read back as float32.
 
     Args:
-        facts: name, version, combine, stored_scale, worst_expected_error, interval_factor, training, metrics.
+        facts: name, version, intended_use, combine, stored_scale, worst_expected_error, interval_factor,
+            preprocessing, training (with its fingerprint), metrics; whatever else is to be kept stands beside them.
+        identity: folder with the files of a judge of identity, taken along as they are.
 
     Returns:
-        the sha256 of the weight file.
+        the digest of the bundle.
+
+    Raises:
+        BundleError: schema: a fact is missing or of another form; nothing is written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    check_facts(facts, folder / MANIFEST)
     state = network.state_dict()
-    # Statistics keep their precision: a percentage of a decibel decides which source is the key.
-    exact = {"history", "key_score"}
-    tensors = {k: (v.float() if k in exact else v.half()).contiguous() for k, v in state.items()}
-    data = save_tensors(tensors)
-    digest = hashlib.sha256(data).hexdigest()
-    manifest = {"schema": SCHEMA, "sha256": digest, "network": network.config.to_json(), **facts}
-    for name, content in (
-        (WEIGHTS, data),
-        (MANIFEST, json.dumps(manifest, indent=1, sort_keys=True).encode()),
-        (CARD, card.encode()),
-    ):
-        part = folder / (name + ".part")
-        part.write_bytes(content)
-        part.rename(folder / name)
-    return digest
+    weights = save_tensors(
+        {k: (v.float() if k in _EXACT else v.half()).contiguous() for k, v in state.items()}
+    )
+    manifest = {
+        **facts,
+        "schema": SCHEMA,
+        "sha256": hashlib.sha256(weights).hexdigest(),
+        "network": network.config.to_json(),
+        "sites": {name: number for number, name in enumerate(network.config.sites)},
+        **tables(network),
+    }
+    files = {
+        WEIGHTS: weights,
+        MANIFEST: json.dumps(manifest, indent=1, sort_keys=True).encode(),
+        CARD: card.encode(),
+    }
+    if identity is not None:
+        files |= {name: (identity / name).read_bytes() for name in OPTIONAL}
+    return write_sealed(folder, files)
+
+
+def _text(data: bytes, folder: Path) -> str:
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise fault(folder / CARD, "schema", "it is not UTF-8 text", "Install the bundle again.") from error
+
+
+def _tensors(data: bytes, file: Path) -> dict[str, Tensor]:
+    try:
+        return {name: tensor.float() for name, tensor in load_tensors(data).items()}
+    except SafetensorError as error:
+        raise fault(
+            file, "keys", f"it holds no tensors that can be read ({error})", "Install the bundle again."
+        ) from error
+
+
+def _fill(network: MedK2N, tensors: Mapping[str, Tensor], file: Path) -> None:
+    """Give the network its weights; all of them, and no other."""
+    wanted = network.state_dict()
+    missing = sorted(set(wanted) - set(tensors))
+    extra = sorted(set(tensors) - set(wanted))
+    shapes = [k for k in wanted if k in tensors and wanted[k].shape != tensors[k].shape]
+    if missing or extra or shapes:
+        parts = [
+            f"{word}: {', '.join(keys[:5])}" + (f" and {len(keys) - 5} more" if len(keys) > 5 else "")
+            for word, keys in (("missing", missing), ("unknown", extra), ("other shape", shapes))
+            if keys
+        ]
+        raise fault(file, "keys", "; ".join(parts), "The weights belong to another architecture or version.")
+    network.load_state_dict(dict(tensors))
