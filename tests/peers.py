@@ -1,4 +1,4 @@
-"""Strangers to talk to: Orthanc as the PACS, DCMTK as modality and archive, our own listener as a process.
+"""Strangers to talk to: Orthanc as the PACS, DCMTK as modality and archive, Chromium, our own listener as a process.
 
 Everything binds a free port of the loopback address, runs with TCP_NODELAY=1 (without it Nagle's algorithm
 and delayed acknowledgements cap an association near 20 images a second), and is stopped and waited for at
@@ -21,20 +21,26 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
 START_SECONDS = 30.0
+ORTHANC_PLUGINS = ("/usr/share/orthanc/plugins", "/usr/lib/orthanc", "/usr/local/share/orthanc/plugins")
 ORTHANC_PLACES = ("/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin")
 
 
 def program(name: str) -> str:
     """The path of an installed program; skips the test where it is missing, fails it in CI."""
     found = shutil.which(name) or shutil.which(name, path=":".join(ORTHANC_PLACES))
-    if found:
-        return found
-    line = f"{name} is not installed"
+    return found or missing(f"{name} is not installed")
+
+
+def missing(line: str) -> NoReturn:
+    """Skip the test with one plain line; in CI, where everything is installed, fail it."""
     if os.environ.get("CI", "").lower() in ("1", "true"):
         pytest.fail(line)
     pytest.skip(line)
@@ -132,10 +138,20 @@ class Orthanc:
 
 @contextmanager
 def orthanc(
-    folder: Path, *, ae_title: str = "ORTHANC", known: Mapping[str, tuple[str, int]] | None = None
+    folder: Path,
+    *,
+    ae_title: str = "ORTHANC",
+    known: Mapping[str, tuple[str, int]] | None = None,
+    web: bool = False,
+    pages: Mapping[str, Path] | None = None,
 ) -> Iterator[Orthanc]:
-    """A PACS. `known` are AE titles with host and port that it may move studies to and answers queries of."""
+    """A PACS. `known` are AE titles with host and port that it may move studies to and answers queries of.
+
+    `web` switches DICOMweb on (below /dicom-web); `pages` are folders that it serves over HTTP, by their path.
+    """
     executable = program("Orthanc")
+    plugins = [orthanc_plugin("DicomWeb")] if web else []
+    plugins += [orthanc_plugin("ServeFolders")] if pages else []
     folder.mkdir(parents=True, exist_ok=True)
     port, http_port = free_port(), free_port()
     configuration = {
@@ -154,7 +170,14 @@ def orthanc(
         "SyncStorageArea": False,
         "StableAge": 2,
         "DicomModalities": {name: [name, host, number] for name, (host, number) in (known or {}).items()},
-        "Plugins": [],
+        "Plugins": plugins,
+        "DicomWeb": {"Enable": web},
+        "ServeFolders": {
+            "AllowCache": False,
+            "GenerateETag": True,
+            "Extensions": {"mjs": "text/javascript", "wasm": "application/wasm"},
+            "Folders": {path: str(place) for path, place in (pages or {}).items()},
+        },
     }
     file = folder / "orthanc.json"
     file.write_text(json.dumps(configuration, indent=1), encoding="utf-8")
@@ -163,6 +186,14 @@ def orthanc(
         wait_for_port(http_port, process, log)
         wait_for_port(port, process, log)
         yield Orthanc(ae_title=ae_title, host="127.0.0.1", port=port, http_port=http_port)
+
+
+def orthanc_plugin(name: str) -> str:
+    """The path of a plugin of Orthanc's; skips the test where it is missing, fails it in CI."""
+    places = [path for folder in ORTHANC_PLUGINS for path in Path(folder).glob(f"lib*{name}.so*")]
+    if not places:
+        missing(f"Orthanc's plugin {name} is not installed")
+    return str(places[0])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -302,6 +333,34 @@ class ListenerProcess:
         """End it at once, as a crash would."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(15)
+
+
+CHROMIUM_OPTIONS = (
+    "--no-sandbox",  # the tests run as root in CI, and open nothing but pages of this machine
+    "--use-angle=swiftshader",  # WebGL without a graphics card
+    "--enable-unsafe-swiftshader",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """Debian's Chromium without a window, under a profile of its own that goes with it."""
+    executable = program("chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ModuleNotFoundError:
+        missing("playwright is not installed")
+    with sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=executable, args=list(CHROMIUM_OPTIONS))
+        try:
+            yield browser
+        finally:
+            browser.close()
 
 
 LISTEN = (
