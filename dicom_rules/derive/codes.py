@@ -9,6 +9,7 @@ ACQUISITION_EQUIPMENT = Code("109101", "DCM", "Acquisition Equipment")  # CID 70
 SYNTHESIZING_EQUIPMENT = Code("109100", "DCM", "Synthesizing Equipment")  # CID 7005
 SOURCE_IMAGE = Code("121322", "DCM", "Source image for image processing operation")  # CID 7202
 SOURCE_SERIES = Code("121323", "DCM", "Source series for image processing operation")  # CID 7210
+SAME_ANATOMY = Code("122401", "DCM", "Same Anatomy")  # CID 7210
 SPATIAL_RESAMPLING = Code("113085", "DCM", "Spatial resampling")  # CID 7203
 
 

@@ -81,6 +81,8 @@ def copy_patient_and_study(source: Dataset, target: Dataset) -> None:
         element = _copied(source, keyword)
         if element is not None:
             target[keyword] = element
+    if text(source, "PatientSex") not in ("M", "F", "O"):  # PS3.3 C.7.1.1: enumerated; some sites write U
+        target.PatientSex = None
     body_part = text(source, "BodyPartExamined").upper()
     target.BodyPartExamined = body_part if body_part in ("BRAIN", "HEAD") else "BRAIN"
 

@@ -26,6 +26,7 @@ from dicom_rules.derive.sources import Slabs, slabs_of_headers, slabs_of_volume,
 from dicom_rules.derive.text import DS_LENGTH
 from dicom_rules.derive.types import Maker, SyntheticVolume
 from dicom_rules.derive.uids import series_uid, sop_uid
+from dicom_rules.derive.watermark import burned, labelled
 from dicom_rules.geometry import SliceRef, Volume
 
 
@@ -53,7 +54,7 @@ def encode(
     headers = [header for contrast in result.sources for header in source_series[contrast]]
     same_study(required(first, "StudyInstanceUID"), headers)
     uids = [required(header, "SOPInstanceUID") for header in headers]
-    series = series_uid(uids, maker.model_digest, result.target, revision)
+    series = series_uid(uids, maker.model_digest, labelled(result), revision)
     common = series_header(
         result,
         reference=reference,
@@ -65,7 +66,8 @@ def encode(
         made_at=made_at,
     )
     spacing = f"{reference.spacing_mm[2]:.6g}"
-    bits = max(12, int(result.array.max()).bit_length())
+    stored = burned(result.array, result.window, result.scale) if result.watermark else result.array
+    bits = max(12, int(stored.max()).bit_length())
     grid = slabs_of_volume(reference).thickened(result.neighbour_slices)
     sources = {contrast: _slabs(contrast, result, reference, source_series) for contrast in result.sources}
 
@@ -81,7 +83,7 @@ def encode(
             refs = touching(index, grid, slabs)
             items += _source_images(refs, own=ref, same_grid=contrast not in result.resampled)
         slice_.SourceImageSequence = items
-        _set_pixels(slice_, result.array[index], bits)
+        _set_pixels(slice_, stored[index], bits)
         slice_.file_meta = file_meta(slice_)
         made.append(slice_)
     return made

@@ -35,6 +35,8 @@ class SyntheticVolume:
     and `reference` two of them; `contributions` weighs the sources; `resampled` names those interpolated onto
     the grid. `neighbour_slices` is how many slices to either side the network read for one slice. `alignment`
     holds, per registered source, the 4x4 matrix from its own patient coordinates to the reference's (LPS mm).
+    `supersedes` are the Series Instance UIDs of older synthetic series of this contrast that this one replaces;
+    `watermark` burns the word SYNTHETIC into the pixels.
     """
 
     target: str
@@ -49,3 +51,5 @@ class SyntheticVolume:
     reasons: tuple[str, ...]
     neighbour_slices: int = 0
     alignment: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    supersedes: tuple[str, ...] = ()
+    watermark: bool = False

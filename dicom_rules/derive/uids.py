@@ -29,3 +29,8 @@ def sop_uid(series: str, index: int) -> str:
 def device_uid(model_digest: str) -> str:
     """Device UID of a set of weights: it changes with every retraining (PS3.3 C.7.5.1)."""
     return _uid("device", model_digest)
+
+
+def object_uid(kind: str, *facts: str) -> str:
+    """UID of a series or object of another kind than the MR series, following from these facts in this order."""
+    return _uid(kind, *facts)
