@@ -13,6 +13,7 @@ from dicom_rules.reading import first_item, items, text
 
 SIEMENS_COIL = Tag(0x0051100F)
 _SPINE_ELEMENTS = re.compile(r"^(SP\d|SP|BO\d|B\d|PE\d|EX)")
+_HUMAN = re.compile(r"human|homo|sapiens|mensch|humano|umano|humain|人", re.IGNORECASE)
 _HEAD_ELEMENTS = re.compile(r"HE|HC|head|brain|neuro", re.IGNORECASE)
 
 
@@ -29,6 +30,9 @@ class BodyPart:
 def body_part_of(header: Dataset, names: Names) -> BodyPart:
     """The body part of a series, with the sentence that says how it is known."""
     stated = _stated(header)
+    subject = _no_patient(header)
+    if subject:
+        return BodyPart(head=False, stated=stated, sentence=subject)
     head_word, other_word = body_part(stated)
     if other_word and not head_word:
         if names.head:
@@ -62,6 +66,18 @@ def body_part_of(header: Dataset, names: Names) -> BodyPart:
             sentence=f'The examination is named "{names.head}", which is a head',
         )
     return _by_coil(header, stated)
+
+
+def _no_patient(header: Dataset) -> str:
+    """Why the subject is no human patient at all; empty when nothing says so (PS3.3 C.7.1.1)."""
+    if text(header, "QualityControlSubject").upper() == "YES":
+        return "Quality Control Subject (0010,0200) is YES: a phantom, not a head"
+    if text(header, "QualityControlImage").upper() == "YES":
+        return "Quality Control Image (0028,0300) is YES: a phantom, not a head"
+    species = text(header, "PatientSpeciesDescription")
+    if species and not _HUMAN.search(species):
+        return f'Patient Species Description is "{species}", not a human head'
+    return ""
 
 
 def _by_coil(header: Dataset, stated: str) -> BodyPart:

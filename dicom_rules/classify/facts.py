@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
 
+from dicom_rules.classify.private import b_value_of, directionality_of
+from dicom_rules.classify.reconstruction import deep_learning
 from dicom_rules.classify.vendors import SequenceRow, vendor_tables
 from dicom_rules.reading import distinct, first_item, items, number, numbers, text, texts
 
@@ -93,6 +95,8 @@ class Facts:
     rows: int
     arterial_spin_labelling: bool
     flow_encoded: bool
+    deep_learning: str = ""
+    """The sentence that names a vendor's deep-learning reconstruction; empty where there is none."""
 
     @property
     def echo_time(self) -> float | None:
@@ -169,6 +173,9 @@ def facts_of(headers: Sequence[Dataset], samples: Sequence[Sample]) -> Facts:
         arterial_spin_labelling=any("MRArterialSpinLabelingSequence" in group for group in groups),
         flow_encoded=_text(places, "PhaseContrast").upper() == "YES"
         or any("MRVelocityEncodingSequence" in group for group in groups),
+        deep_learning=deep_learning(
+            places, image_type, [text(header, "SeriesDescription"), text(header, "ProtocolName")]
+        ),
     )
 
 
@@ -185,10 +192,10 @@ def _samples(owner: int, header: Dataset) -> Iterator[Sample]:
 
 
 def _sample(owner: int, places: Sequence[Dataset], common: Sample | None = None) -> Sample:
-    directionality = _text(places, "DiffusionDirectionality").upper()
+    directionality = _text(places, "DiffusionDirectionality").upper() or directionality_of(places)
     gradient = _numbers(places, "DiffusionGradientOrientation")
     directional = directionality in ("DIRECTIONAL", "BMATRIX") or any(abs(one) > 1e-6 for one in gradient)
-    isotropic = directionality == "ISOTROPIC" or _philips_direction(places) == "I"
+    isotropic = directionality == "ISOTROPIC"
     frame_type = next((words for place in places if (words := texts(place, "FrameType"))), ())
     image_type = tuple(word.upper() for word in frame_type or _texts(places, "ImageType"))
     component = _component(places, image_type)
@@ -229,26 +236,7 @@ def _component(places: Sequence[Dataset], image_type: Sequence[str]) -> str:
 
 def _b_value(places: Sequence[Dataset]) -> float | None:
     stated = _number(places, "DiffusionBValue")
-    if stated is not None and stated >= 0:
-        return stated
-    for row in vendor_tables().b_values:
-        tag = Tag(row.tag)
-        block = Tag(tag.group, tag.element >> 8)
-        for place in places:
-            found = number(place, tag)
-            creator = text(place, block)
-            if found is None or (creator and not creator.upper().startswith(row.creator.upper())):
-                continue
-            value = found % row.modulo if row.modulo and found >= row.modulo else found
-            # GE fills the attribute with 0 in every sequence; only a diffusion sequence has a b-value of 0.
-            if value > 0 or row.vendor != "ge":
-                return value
-    return None
-
-
-def _philips_direction(places: Sequence[Dataset]) -> str:
-    """Philips (2001,1004) Diffusion Direction: I isotropic, P/M/S one axis, O oblique."""
-    return next((word.upper()[:1] for place in places if (word := text(place, Tag(0x20011004)))), "")
+    return stated if stated is not None and stated >= 0 else b_value_of(places)
 
 
 def _places(header: Dataset) -> list[Dataset]:

@@ -52,8 +52,12 @@ def layout_of(facts: Facts) -> Layout:
     )
 
 
-def acquired_at(header: Dataset) -> str:
-    """Acquisition date and time as one sortable string, else those of the series; empty when not stated."""
+def acquired_at(headers: Sequence[Dataset]) -> str:
+    """When the first image was acquired, as one sortable string (DT form); empty when not stated."""
+    return min((found for header in headers if (found := _acquired_at(header))), default="")
+
+
+def _acquired_at(header: Dataset) -> str:
     whole = text(header, "AcquisitionDateTime")
     if whole:
         return whole

@@ -32,6 +32,8 @@ class Names:
     own_head: str
     own_spine: str
     b_values: tuple[int, ...]
+    motion: str = ""
+    repeat: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +74,8 @@ def names_of(series_names: Iterable[str], *, wider_names: Iterable[str] = ()) ->
         own_head=table["body"]["head"].found_in(own),
         own_spine=table["body"]["spine"].found_in(own),
         b_values=tuple(int(found) for found in _B_VALUE.findall(own)),
+        motion=table["scan"]["motion"].found_in(own),
+        repeat=table["scan"]["repeat"].found_in(own),
     )
 
 

@@ -20,6 +20,17 @@ T2_STAR_ECHO_MS = 10
 STIR_TI_MS = 300
 """Shorter inversion times null fat."""
 
+FLAIR_REPETITION_MS, FLAIR_ECHO_MS = 6000, 100
+"""An inversion whose time is not stated: from these on it nulls fluid. Fat suppression by inversion (STIR) leaves so
+little signal that it is read out early (TE 30 to 80 ms) and repeated after 3 to 6 s."""
+
+FLUID_OPTIONS = frozenset({"T2FLAIR_GEMS"})
+"""Words of ScanOptions by which a vendor says that fluid is nulled."""
+
+SHORTEST_SPIN_ECHO_TR_MS, LATEST_T1_ECHO_MS = 250, 20
+BOTH_FLIPS_DEG = (60, 100)
+"""Timings in which a spin echo and a spoiled gradient echo both exist; below this repetition only the latter does."""
+
 LOWEST_PREPARED_TI_MS, HIGHEST_PREPARED_TI_MS = 300, 1500
 """Inversion times of T1-weighted prepared gradient echoes; the second image of MP2RAGE lies above."""
 
@@ -67,8 +78,14 @@ def family_of(facts: Facts) -> str:
 def is_prepared(facts: Facts) -> bool:
     """Whether an inversion (or another magnetisation preparation) is stated."""
     named = facts.sequence is not None and facts.sequence.prepared
-    stated = facts.inversion_stated or facts.inversion_time is not None
+    stated = facts.inversion_stated or facts.inversion_time is not None or nulls_fluid(facts)
     return stated or named or bool(facts.scanning & {"IR"}) or "MP" in facts.variant
+
+
+def nulls_fluid(facts: Facts) -> bool:
+    """Whether the vendor's own words for the sequence say that fluid is nulled."""
+    named = facts.sequence is not None and facts.sequence.nulls == "fluid"
+    return named or bool(facts.options & FLUID_OPTIONS)
 
 
 def weighting(facts: Facts, *, series_echoes: int) -> Reading:
@@ -104,6 +121,18 @@ def _spin_echo(facts: Facts, tr: float, te: float) -> Reading:
         return _none(f"a short inversion time ({timing}) nulls fat: STIR", kind="structural")
     prepared = is_prepared(facts)
     if prepared and ti is None:
+        if te >= 60 and tr >= 4000 and nulls_fluid(facts):
+            return Reading(
+                contrast="FLAIR",
+                confidence=0.9,
+                sentence=f"the vendor's name of the sequence says that fluid is nulled ({timing}): FLAIR",
+            )
+        if te >= FLAIR_ECHO_MS and tr >= FLAIR_REPETITION_MS:
+            return Reading(
+                contrast="FLAIR",
+                confidence=0.75,
+                sentence=f"an inversion before so late an echo at so long a repetition ({timing}) nulls fluid: FLAIR",
+            )
         if te >= 60 and tr >= 4000:
             return Reading(
                 contrast=None,
@@ -237,9 +266,28 @@ def _unknown_family(facts: Facts, tr: float, te: float) -> Reading:
             confidence=0.7,
             sentence=f"a very late refocused echo ({timing}) is a turbo spin echo: T2",
         )
+    if _is_t1_either_way(facts, tr, te):
+        return Reading(
+            contrast="T1",
+            confidence=0.7,
+            sentence=f"neither spin nor gradient echo is stated, but as either ({timing}) is weighted by T1: T1",
+        )
     return _none(
         f"neither spin nor gradient echo is stated and the timing ({timing}) fits both", open_to_names=True
     )
+
+
+def _is_t1_either_way(facts: Facts, tr: float, te: float) -> bool:
+    flip = facts.flip_angle
+    if flip is None or not BOTH_FLIPS_DEG[0] <= flip <= BOTH_FLIPS_DEG[1]:
+        return False
+    if tr < SHORTEST_SPIN_ECHO_TR_MS or te > LATEST_T1_ECHO_MS:
+        return False
+    readings = (
+        spin_echo(field_t=facts.field_t, tr=tr, te=te, ti=None, three_d=bool(facts.three_d)),
+        spoiled_gradient_echo(field_t=facts.field_t, tr=tr, te=te, flip_deg=flip),
+    )
+    return all(light.white_over_grey >= 1.03 and light.fluid_over_grey <= 0.8 for light in readings)
 
 
 def fits(facts: Facts, contrast: str) -> bool:

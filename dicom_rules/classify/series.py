@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pydicom.dataset import Dataset
 
 from dicom_rules import CONTRASTS
+from dicom_rules.classify.agent import stated_agent
+from dicom_rules.classify.anatomy import judged_by_sequence
 from dicom_rules.classify.body import BodyPart, body_part_of
 from dicom_rules.classify.decide import Finding, named_contrast
 from dicom_rules.classify.facts import Facts, facts_of, samples_of
 from dicom_rules.classify.layout import Layout, acquired_at, layout_of
 from dicom_rules.classify.names import Names, names_of
 from dicom_rules.classify.provenance import (
-    Provenance,
     not_an_mr_image,
     series_words,
     several_planes,
     synthetic,
 )
+from dicom_rules.classify.request import procedure_codes, procedure_words
 from dicom_rules.classify.rules import ClassifyRules, Override
-from dicom_rules.classify.stacks import choose
-from dicom_rules.classify.types import SeriesClass
+from dicom_rules.classify.stacks import of_contrast, owners_of, stack_classes, stacks_of
+from dicom_rules.classify.types import SeriesClass, StackClass, Timing
 from dicom_rules.errors import ClassifyError
 from dicom_rules.reading import distinct, text, tolerant
 
 DOUBTFUL_BODY_PART = 0.85
 UNSTATED_BODY_PART = 0.95
-MOTION_WORDS = ("motion", "moved", "bewegt", "mosso", "limited", "nondiagnostic")
 
 
 @tolerant
@@ -52,7 +54,8 @@ def classify(
     artificial = synthetic(headers)
     origin = artificial or not_an_mr_image(headers[0]) or several_planes(samples)
     override = overrides.override_for(headers[0]) if overrides is not None else None
-    stacks = 1
+    stacks: tuple[StackClass, ...] = ()
+    label = ""
     if origin is not None:
         facts = facts_of(headers, samples)
         finding = Finding(
@@ -63,31 +66,41 @@ def classify(
             unusable=origin.reason,
         )
     else:
-        choice = choose(headers, samples, names)
-        facts, finding, stacks = choice.facts, choice.finding, choice.stacks
+        choices = stacks_of(headers, samples, names)
+        facts, finding, label = choices[0].facts, choices[0].finding, choices[0].label
+        stacks = stack_classes(headers, choices)
+    layout = layout_of(facts)
+    withheld: str | None = None
     if override is not None and artificial is None:
         finding = _overridden(override, finding)
-    finding = _with_body_part(finding, body, origin, overridden=override is not None)
-    if stacks > 1:
-        finding = _noting(
-            finding, f"The series mixes {stacks} stacks (echoes, b-values or parts); judged by one of them"
+    elif origin is None:
+        finding, withheld = _with_body_part(
+            finding, body, facts, layout, pixels_seen=pixels_blank is not None
         )
+    if stacks:
+        finding = _noting(finding, _mixture(stacks, label))
+    if facts.deep_learning and finding.contrast is not None:
+        finding = _noting(finding, facts.deep_learning)
     finding = _with_pixels_and_geometry(finding, pixels_blank, geometry_problem)
-    return _series_class(headers, facts, finding, layout_of(facts), body, names)
+    return replace(
+        _series_class(headers, facts, finding, layout, body, names),
+        withheld=withheld,
+        stacks=tuple(_sentences(one) for one in stacks),
+    )
 
 
 @tolerant
-def main_stack(headers: Sequence[Dataset]) -> tuple[Dataset, ...]:
-    """The instances of the stack that speaks for a mixed series, for `geometry.to_volume`; all, where it is one.
+def main_stack(headers: Sequence[Dataset], contrast: str | None = None) -> tuple[Dataset, ...]:
+    """The instances of one stack of a mixed series, for `geometry.to_volume`; all, where the series is one stack.
 
-    A multi-frame object cannot be divided and is given whole.
+    The stack that shows `contrast`, else the one that speaks for the series. A multi-frame object cannot be
+    divided and is given whole.
     """
     _one_series(headers)
     samples = samples_of(headers)
     own, wider = series_words(headers)
-    choice = choose(headers, samples, names_of(own, wider_names=wider))
-    owners = sorted({sample.owner for sample in choice.facts.samples})
-    return tuple(headers[owner] for owner in owners)
+    choices = stacks_of(headers, samples, names_of(own, wider_names=wider))
+    return tuple(headers[owner] for owner in owners_of(of_contrast(choices, contrast)))
 
 
 def _one_series(headers: Sequence[Dataset]) -> None:
@@ -110,44 +123,60 @@ def _one_series(headers: Sequence[Dataset]) -> None:
 
 def _overridden(override: Override, finding: Finding) -> Finding:
     rules_said = finding.contrast or "none of the contrasts"
-    return Finding(
+    return replace(
+        finding,
         contrast=override.contrast,
-        kind=finding.kind,
         confidence=1.0,
         evidence=(override.sentence(), f"The rules said {rules_said}", *finding.evidence),
         unusable=None if override.contrast is not None else "no_contrast",
-        agent=finding.agent,
     )
 
 
 def _with_body_part(
-    finding: Finding, body: BodyPart, origin: Provenance | None, *, overridden: bool
-) -> Finding:
-    if origin is not None or overridden:
-        return finding
+    finding: Finding, body: BodyPart, facts: Facts, layout: Layout, *, pixels_seen: bool
+) -> tuple[Finding, str | None]:
+    """The finding in the light of the body part, and the contrast that is withheld for want of one."""
     if body.head is False:
         # The six are contrasts of a head; what the timing reads as stays in the evidence.
         seen = f"the timing reads as {finding.contrast}" if finding.contrast else "no contrast of ours"
-        return Finding(
+        sentence = f"{body.sentence} ({seen})"
+        return replace(
+            finding,
             contrast=None,
-            kind=finding.kind,
             confidence=0.9,
-            evidence=(f"{body.sentence} ({seen})", *finding.evidence),
+            evidence=(sentence, *finding.evidence),
             unusable="not_head",
-            agent=finding.agent,
-        )
+        ), None
     if finding.contrast is None:
-        return finding
-    factor = DOUBTFUL_BODY_PART if body.doubtful else 1.0 if body.head else UNSTATED_BODY_PART
+        return finding, None
     noted = _noting(finding, body.sentence)
-    return Finding(
-        contrast=noted.contrast,
-        kind=noted.kind,
-        confidence=noted.confidence * factor,
-        evidence=noted.evidence,
-        unusable=noted.unusable,
-        agent=noted.agent,
+    if body.head:
+        return replace(
+            noted, confidence=noted.confidence * (DOUBTFUL_BODY_PART if body.doubtful else 1.0)
+        ), None
+    noted = replace(noted, confidence=noted.confidence * UNSTATED_BODY_PART)
+    judged = judged_by_sequence(finding.contrast, facts, layout.plane)
+    noted = _noting(noted, judged.sentence)
+    if judged.spine:
+        return replace(noted, contrast=None, confidence=0.3, unusable="body_part_unstated"), finding.contrast
+    if judged.head or pixels_seen:
+        return noted, None
+    return _noting(
+        noted,
+        "Headers alone cannot say that this is a head: read with the pixels, or name it in classification.overrides",
+        unusable="body_part_unstated",
+    ), None
+
+
+def _mixture(stacks: Sequence[StackClass], chosen: str) -> str:
+    others = "; ".join(
+        f"{one.label}: {one.contrast or 'none of the contrasts'}" for one in stacks if not one.speaks
     )
+    return f"The series mixes {len(stacks)} stacks; judged by the one of {chosen} (the others: {others})"
+
+
+def _sentences(one: StackClass) -> StackClass:
+    return replace(one, evidence=tuple(_sentence(words) for words in one.evidence))
 
 
 def _with_pixels_and_geometry(finding: Finding, blank: bool | None, geometry_problem: str | None) -> Finding:
@@ -159,15 +188,9 @@ def _with_pixels_and_geometry(finding: Finding, blank: bool | None, geometry_pro
 
 
 def _noting(finding: Finding, sentence: str, *, unusable: str | None = None) -> Finding:
-    return Finding(
-        contrast=finding.contrast,
-        kind=finding.kind,
-        confidence=finding.confidence,
-        evidence=(*finding.evidence, sentence),
-        # What the images are comes before what is wrong with them, except that blank pixels show nothing at all.
-        unusable=unusable if unusable == "blank_pixels" else finding.unusable or unusable,
-        agent=finding.agent,
-    )
+    # What the images are comes before what is wrong with them, except that blank pixels show nothing at all.
+    reason = unusable if unusable == "blank_pixels" else finding.unusable or unusable
+    return replace(finding, evidence=(*finding.evidence, sentence), unusable=reason)
 
 
 def _series_class(
@@ -189,7 +212,7 @@ def _series_class(
         evidence=tuple(_sentence(one) for one in finding.evidence),
         unusable_because=None if usable else finding.unusable or "no_contrast",
         named=_named(finding, names),
-        agent=finding.agent,
+        agent=finding.agent if finding.agent is not None else stated_agent(facts).given,
         body_part=body.stated,
         study_description=text(header, "StudyDescription"),
         protocol_name=text(header, "ProtocolName"),
@@ -200,10 +223,31 @@ def _series_class(
         slice_thickness_mm=facts.thickness_mm,
         coverage_mm=layout.coverage_mm,
         slices=layout.slices,
-        acquired_at=acquired_at(header),
+        acquired_at=acquired_at(headers),
         frame_of_reference_uid=text(header, "FrameOfReferenceUID"),
         lossy=text(header, "LossyImageCompression") == "01",
-        motion=any(word in description.lower() for word in MOTION_WORDS),
+        motion=bool(names.motion),
+        repeat=bool(names.repeat),
+        modality=text(header, "Modality").upper(),
+        head=body.head,
+        deep_learning=facts.deep_learning,
+        timing=_timing(facts),
+        station=text(header, "StationName"),
+        institution=text(header, "InstitutionName"),
+        procedure_words=procedure_words(header),
+        procedure_codes=procedure_codes(header),
+    )
+
+
+def _timing(facts: Facts) -> Timing | None:
+    if facts.repetition_time is None or facts.echo_time is None:
+        return None
+    return Timing(
+        repetition=facts.repetition_time,
+        echo=facts.echo_time,
+        inversion=facts.inversion_time,
+        flip=facts.flip_angle,
+        three_d=facts.three_d,
     )
 
 

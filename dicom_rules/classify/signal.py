@@ -2,7 +2,8 @@
 
 The contrast of a brain image is the order of these three. Relaxation times: 1.5 T and 3 T after Stanisz et al.
 (Magn Reson Med 54:507, 2005) and Wansapura et al. (J Magn Reson Imaging 9:531, 1999), 7 T after Rooney et al.
-(Magn Reson Med 57:308, 2007), rounded; only their order and rough ratio matter here.
+(Magn Reson Med 57:308, 2007), 0.55 T after Campbell-Washburn et al. (Radiology 293:384, 2019), below 0.2 T after
+O'Reilly and Webb (Magn Reson Med 87:884, 2022), rounded; only their order and rough ratio matter here.
 """
 
 from __future__ import annotations
@@ -45,6 +46,22 @@ class Brightness:
 
 
 _TISSUES: tuple[tuple[float, tuple[Tissue, Tissue, Tissue]], ...] = (
+    (
+        0.2,
+        (
+            Tissue(density=0.70, t1=275, t2=100, t2_star=90),
+            Tissue(density=0.82, t1=330, t2=110, t2_star=100),
+            Tissue(density=1.0, t1=3700, t2=1500, t2_star=800),
+        ),
+    ),
+    (
+        1.0,
+        (
+            Tissue(density=0.70, t1=490, t2=90, t2_star=80),
+            Tissue(density=0.82, t1=720, t2=112, t2_star=100),
+            Tissue(density=1.0, t1=4000, t2=1900, t2_star=700),
+        ),
+    ),
     (
         2.2,
         (

@@ -19,6 +19,7 @@ class SequenceRow:
     prepared: bool = False
     kind: str = ""
     diffusion: str = ""
+    nulls: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,11 +7,18 @@ for every series and every target. Never reads pixels, files or a clock.
 from __future__ import annotations
 
 from dicom_rules.protocols.planning import plan
-from dicom_rules.protocols.rules import PlanRules, Protocol, protocols_from_toml, shipped_protocols
+from dicom_rules.protocols.rules import (
+    Examination,
+    PlanRules,
+    Protocol,
+    protocols_from_toml,
+    shipped_protocols,
+)
 from dicom_rules.protocols.types import Abilities, Plan, Problem, SeriesRole, TargetPlan, Verdict
 
 __all__ = [
     "Abilities",
+    "Examination",
     "Plan",
     "PlanRules",
     "Problem",

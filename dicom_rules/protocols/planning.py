@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from dicom_rules import CONTRASTS
 from dicom_rules.classify import SeriesClass, normalised
 from dicom_rules.protocols.candidates import rank, why_not
-from dicom_rules.protocols.rules import PlanRules, Protocol
+from dicom_rules.protocols.rules import Examination, PlanRules, Protocol
 from dicom_rules.protocols.sources import key_of, reference_for, sources_for
 from dicom_rules.protocols.types import Abilities, Plan, Problem, SeriesRole, TargetPlan
 from dicom_rules.protocols.verdict import verdict_of
@@ -26,6 +27,7 @@ def plan(
     classes are those of one study, in any order: the plan does not depend on it.
     """
     ordered = sorted(classes, key=lambda one: (one.acquired_at, one.series_uid))
+    problems = (*problems, *_doubts(ordered))
     protocol, why_protocol = _protocol_for(ordered, rules)
     present, roles = _take_stock(ordered, rules)
     drafts = [_target(contrast, present, ordered, protocol, abilities, rules) for contrast in CONTRASTS]
@@ -39,31 +41,52 @@ def plan(
         protocol=protocol.name,
         present={contrast: present[contrast].series_uid for contrast in CONTRASTS if contrast in present},
         targets=tuple(targets),
-        series=tuple(_with_use(roles[one.series_uid], to_make) for one in ordered),
+        series=tuple(_with_use(roles[one.series_uid], to_make, present) for one in ordered),
         reference=reference,
         verdict=verdict_of(ordered, targets, protocol, why_protocol, problems),
     )
 
 
-def _protocol_for(classes: Sequence[SeriesClass], rules: PlanRules) -> tuple[Protocol, str]:
-    texts = {
-        text
+def _doubts(classes: Sequence[SeriesClass]) -> list[Problem]:
+    """Series of which headers and images say different things: whoever is right, a person has to say."""
+    return [
+        Problem(
+            code="image_disagrees",
+            words=f"series {_label(one)}: {one.doubt[:1].lower()}{one.doubt[1:]}",
+            release="Say what the series is with a rule in classification.overrides, or release the study",
+        )
         for one in classes
-        for text in (one.study_description, one.protocol_name, one.description)
-        if text
-    }
-    padded = f" {' '.join(normalised(text) for text in sorted(texts))} "
-    for protocol in rules.protocols:
-        word = protocol.called_by(padded)
-        if word:
-            return protocol, f'the names of the study say "{word}"'
-    fallback = next((protocol for protocol in rules.protocols if not protocol.matches), None)
-    if fallback is not None:
-        return fallback, "nothing names a special examination"
+        if one.doubt and one.usable
+    ]
+
+
+def _protocol_for(classes: Sequence[SeriesClass], rules: PlanRules) -> tuple[Protocol, str]:
+    examination = _examination(classes)
+    special = [protocol for protocol in rules.protocols if not protocol.takes_every_study]
+    general = [protocol for protocol in rules.protocols if protocol.takes_every_study]
+    for protocol in (*special, *general):
+        why = protocol.called_by(examination)
+        if why:
+            return protocol, why
     # A site's own file may hold special examinations only; what is allowed is then what is expected.
     return Protocol(
         name="none", expects=rules.allowed
     ), "no protocol fits, so the allowed contrasts are expected"
+
+
+def _examination(classes: Sequence[SeriesClass]) -> Examination:
+    texts = {
+        text
+        for one in classes
+        for text in (one.study_description, one.protocol_name, one.description, *one.procedure_words)
+        if text
+    }
+    return Examination(
+        names=f" {' '.join(normalised(text) for text in sorted(texts))} ",
+        codes=frozenset(code for one in classes for code in one.procedure_codes),
+        body_parts=frozenset(one.body_part.upper() for one in classes if one.body_part),
+        sites=tuple(sorted({site for one in classes for site in (one.station, one.institution) if site})),
+    )
 
 
 def _take_stock(
@@ -80,20 +103,58 @@ def _take_stock(
             roles[one.series_uid] = _role(
                 one, "unusable", f"Not used for {one.contrast}: {reason}.", *one.evidence
             )
-        elif one.contrast is not None:
-            candidates.setdefault(one.contrast, []).append(one)
-    for contrast, found in candidates.items():
+        else:
+            for shown in _contrasts_of(one):
+                candidates.setdefault(str(shown.contrast), []).append(shown)
+    for contrast in (name for name in CONTRASTS if name in candidates):
+        found = candidates[contrast]
         ranked = rank(found)
         present[contrast] = ranked.best
         chosen = f"Counts as {contrast}" + (
             f", the best of {len(found)} candidates." if len(found) > 1 else "."
         )
-        roles[ranked.best.series_uid] = _role(ranked.best, "present", chosen, *ranked.best.evidence)
+        _give(roles, ranked.best, "present", chosen)
         for other, why in ranked.others:
             preferred = f'series "{ranked.best.description}"' if ranked.best.description else "another series"
-            sentence = f"Shows {contrast} as well, but {preferred} is preferred: {why}."
-            roles[other.series_uid] = _role(other, "candidate", sentence, *other.evidence)
+            _give(
+                roles,
+                other,
+                "candidate",
+                f"Shows {contrast} as well, but {preferred} is preferred: {why}.",
+            )
     return present, roles
+
+
+def _contrasts_of(one: SeriesClass) -> list[SeriesClass]:
+    """The series once for each contrast that its stacks show (ADC beside the trace), its own first."""
+    found = [one]
+    for stack in one.stacks:
+        if stack.usable and stack.contrast not in {other.contrast for other in found}:
+            found.append(
+                replace(
+                    one,
+                    contrast=stack.contrast,
+                    kind=stack.kind,
+                    confidence=stack.confidence,
+                    evidence=(f"Stack of {stack.label}.", *stack.evidence),
+                )
+            )
+    return found
+
+
+def _give(roles: dict[str, SeriesRole], shown: SeriesClass, role: str, sentence: str) -> None:
+    """Note what a series is good for; one that counts for two contrasts keeps the role of the first."""
+    known = roles.get(shown.series_uid)
+    if known is None:
+        roles[shown.series_uid] = _role(shown, role, sentence, *shown.evidence)
+        return
+    better = known.role == "candidate" and role == "present"
+    roles[shown.series_uid] = replace(
+        known,
+        role=role if better else known.role,
+        contrast=shown.contrast if better else known.contrast,
+        reasons=(known.reasons[0], sentence, *known.reasons[1:], *shown.evidence),
+    )
 
 
 def _target(
@@ -144,7 +205,14 @@ def _target(
             f"{contrast} may be present: series {_label(maybe)} is named so, but its headers do not confirm it",
             "Say what the series is with a rule in classification.overrides, or release the study",
         )
-    sources = sources_for(contrast, present, abilities)
+    sources = sources_for(contrast, present, abilities, protocol.sources.get(contrast, CONTRASTS))
+    lacking = [one for one in protocol.requires.get(contrast, ()) if one not in sources]
+    if lacking:
+        return decided(
+            "refuse",
+            missing,
+            f"The {protocol.name} protocol makes {contrast} only with {' and '.join(lacking)}, which is not there",
+        )
     if len(sources) < rules.min_sources or not sources:
         what = "no source is present" if not sources else f"only {', '.join(sources)} is present"
         return decided(
@@ -171,45 +239,29 @@ def _with_reference(
     ]
 
 
-def _with_use(role: SeriesRole, to_make: Sequence[TargetPlan]) -> SeriesRole:
+def _with_use(
+    role: SeriesRole, to_make: Sequence[TargetPlan], present: Mapping[str, SeriesClass]
+) -> SeriesRole:
     if role.role != "present":
         return role
-    used = [target.contrast for target in to_make if role.contrast in target.sources]
+    shown = [contrast for contrast, one in present.items() if one.series_uid == role.series_uid]
+    used = [target.contrast for target in to_make if any(one in target.sources for one in shown)]
     if not used:
         return role
-    return SeriesRole(
-        series_uid=role.series_uid,
-        role="source",
-        contrast=role.contrast,
-        reasons=(f"Source for {' and '.join(used)}.", *role.reasons),
-    )
+    return replace(role, role="source", reasons=(f"Source for {' and '.join(used)}.", *role.reasons))
 
 
 def _held(target: TargetPlan, problems: Sequence[Problem]) -> TargetPlan:
     if target.decision != "make":
         return target
-    held = TargetPlan(
-        contrast=target.contrast,
-        sources=target.sources,
-        key=target.key,
-        decision="hold",
-        reasons=target.reasons,
-        risk=target.risk,
-    )
+    held = replace(target, decision="hold")
     for problem in problems:
         held = _adding(held, f"Held: {problem.words.rstrip('.')}.")
     return held
 
 
 def _adding(target: TargetPlan, sentence: str) -> TargetPlan:
-    return TargetPlan(
-        contrast=target.contrast,
-        sources=target.sources,
-        key=target.key,
-        decision=target.decision,
-        reasons=(*target.reasons, sentence),
-        risk=target.risk,
-    )
+    return replace(target, reasons=(*target.reasons, sentence))
 
 
 def _role(one: SeriesClass, role: str, *reasons: str) -> SeriesRole:

@@ -20,12 +20,15 @@ NEAREST: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def sources_for(target: str, present: Mapping[str, SeriesClass], abilities: Abilities) -> tuple[str, ...]:
-    """The contrasts of the study that the model can use for this target, in the usual order."""
+def sources_for(
+    target: str, present: Mapping[str, SeriesClass], abilities: Abilities, of: Sequence[str] = CONTRASTS
+) -> tuple[str, ...]:
+    """The contrasts of the study that the model can use for this target and that are among `of`, in usual order."""
     return tuple(
         contrast
         for contrast in CONTRASTS
         if contrast in present
+        and contrast in of
         and contrast != target
         and contrast in abilities.contrasts
         and (not abilities.key_preference or target in abilities.key_preference.get(contrast, {}))

@@ -20,6 +20,8 @@ NO_SOURCE_WORDS = {
     "not_magnitude": "phase or another part of the signal",
     "not_an_image": "no image",
     "unreadable": "not readable",
+    "body_part_unstated": "not said to be a head by anything in their headers",
+    "image_disagrees": "contradicted by their images",
     "no_contrast": "none of the contrasts, or not recognised with certainty",
 }
 

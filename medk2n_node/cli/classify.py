@@ -68,6 +68,21 @@ def _series(folder: SeriesFolder, one: SeriesClass) -> dict[str, Any]:
         "usable": one.usable,
         "unusable_because": one.unusable_because,
         "evidence": list(one.evidence),
+        "agent": one.agent,
+        "acquired_at": one.acquired_at,
+        "deep_learning": bool(one.deep_learning),
+        "stacks": [
+            {
+                "label": stack.label,
+                "images": stack.images,
+                "contrast": stack.contrast,
+                "kind": stack.kind,
+                "confidence": stack.confidence,
+                "usable": stack.usable and one.usable,
+                "evidence": list(stack.evidence),
+            }
+            for stack in one.stacks
+        ],
     }
 
 
@@ -86,6 +101,8 @@ def _print(classified: Classified) -> None:
             say(f"  {one.contrast or '-':6}{one.confidence:.2f}  {one.plane:9} {count:11} {name} ({use})")
             for sentence in one.evidence:
                 say(f"        {sentence}")
+            for stack in one.stacks:
+                say(f"        stack {stack.label}: {stack.contrast or '-'}, {stack.images} images")
     if classified.skipped:
         say(f"{len(classified.skipped)} left out:")
         for skipped in classified.skipped:

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 
-from dicom_rules.classify import ClassifyRules, SeriesClass, classify, main_stack
+from dicom_rules.classify import ClassifyRules, SeriesClass, classify, in_their_study, main_stack
 from dicom_rules.errors import GeometryError
 from dicom_rules.geometry import check
 from dicom_rules.reading import text
@@ -112,10 +112,16 @@ def classify_folder(directory: Path, *, headers_only: bool, rules: ClassifyRules
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         studies = {
-            uid: tuple((one, _classify(one, headers_only, rules)) for one in series)
+            uid: tuple(zip(series, _classes(series, headers_only, rules), strict=True))
             for uid, series in folder.studies.items()
         }
     return Classified(studies=studies, skipped=folder.skipped)
+
+
+def _classes(
+    series: Sequence[SeriesFolder], headers_only: bool, rules: ClassifyRules
+) -> tuple[SeriesClass, ...]:
+    return in_their_study([_classify(one, headers_only, rules) for one in series])
 
 
 def _classify(series: SeriesFolder, headers_only: bool, rules: ClassifyRules) -> SeriesClass:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dicom_rules import CONTRASTS
-from dicom_rules.classify import ClassifyRules, SeriesClass, classify
+from dicom_rules.classify import ClassifyRules, SeriesClass, classify, in_their_study
 from dicom_rules.errors import ClassifyError
 from dicom_rules.protocols import Abilities, Plan, Problem, plan
 from medk2n_node.config import Config
@@ -61,7 +61,7 @@ def make_plan(
     """
     series = {uid: read_series(uid, paths) for uid, paths in sorted(files.items())}
     overrides = classify_rules(config)
-    classes = [_classify(one, overrides) for one in series.values()]
+    classes = in_their_study([_classify(one, overrides) for one in series.values()])
     made = plan(
         classes,
         abilities=Abilities(contrasts=tuple(bundle.contrasts), key_preference=bundle.key_preference),

@@ -364,11 +364,47 @@ def test_a_body_part_that_is_no_head_is_not_usable(more: dict[str, Any]) -> None
         {"BodyPartExamined": None, "StudyDescription": "RM ENCEFALO CON MDC"},
         {"BodyPartExamined": None, "StudyDescription": "頭部MRI"},
         {"BodyPartExamined": None, "ReceiveCoilName": "HeadNeck_64"},
-        {"BodyPartExamined": None},
     ],
 )
-def test_a_head_or_an_unstated_body_part_is_usable(more: dict[str, Any]) -> None:
+def test_a_head_that_anything_states_is_usable(more: dict[str, Any]) -> None:
     assert of(T2_TSE, **more).usable
+
+
+def test_a_body_part_that_nothing_states_needs_the_pixels_or_a_sequence_of_the_brain() -> None:
+    unstated = series(attributes={**T2_TSE, "BodyPartExamined": ""}, pixels=False)
+    from_headers = classify(unstated)
+    assert (from_headers.contrast, from_headers.usable) == ("T2", False)
+    assert from_headers.unusable_because == "body_part_unstated"
+    assert "Headers alone cannot say that this is a head" in from_headers.evidence[-1]
+    assert classify(unstated, pixels_blank=False).usable
+    assert of(FLAIR_TSE, BodyPartExamined=None).usable
+    assert of(MPRAGE, BodyPartExamined=None).usable
+    assert not of(SPGR, BodyPartExamined=None).usable
+
+
+@pytest.mark.parametrize("attributes", [T2_TSE, T1_SE])
+def test_a_sagittal_spin_echo_without_a_body_part_may_be_a_spine_and_is_not_given_a_contrast(
+    attributes: dict[str, Any],
+) -> None:
+    sagittal = series(attributes={**attributes, "BodyPartExamined": ""}, orientation=SAGITTAL, pixels=False)
+    for pixels_blank in (None, False):
+        found = classify(sagittal, pixels_blank=pixels_blank)
+        assert (found.contrast, found.unusable_because) == (None, "body_part_unstated")
+        assert "examinations of the spine" in found.evidence[-1]
+    assert classify(series(attributes=attributes, orientation=SAGITTAL, pixels=False)).usable
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"QualityControlSubject": "YES"},
+        {"QualityControlImage": "YES"},
+        {"PatientSpeciesDescription": "Canis familiaris"},
+    ],
+)
+def test_a_phantom_and_an_animal_are_no_head_whatever_the_body_part_says(more: dict[str, Any]) -> None:
+    assert of(T2_TSE, **more).unusable_because == "not_head"
+    assert of(T2_TSE, PatientSpeciesDescription="Homo sapiens").usable
 
 
 def test_enhanced_functional_groups_are_read() -> None:

@@ -20,21 +20,23 @@ from tests.unit.dicom_rules.header_rows import headers_of, rows
 TARGETS = {"T1": "T1", "T1C": "T1C", "T2": "T2", "FLAIR": "FLAIR", "ADC": "ADC", "TRACE": "DWI"}
 T1_FAMILY = {"T1", "T1C"}
 
-# truth: (right, series); 148 of 151 with names. The other three: a FLAIR whose row states neither sequence nor
-# inversion (d147), an "AX DWI" without b-value whose source calls it ADC (d170), and a T1C that says CSPINE in body
-# part and study description (d184). None of them is given a wrong contrast.
+# truth: (right, series); 147 of 151 with names. The other four: a FLAIR whose row states neither sequence nor
+# inversion (d147), an "AX DWI" without b-value whose source calls it ADC (d170), a T1C that says CSPINE in body part
+# and study description (d184), and a sagittal T1 spin echo of which nothing says that it is no spine (d022). None of
+# them is given a wrong contrast.
 FLOOR_WITH_NAMES = {
-    "T1": (44, 44),
+    "T1": (43, 44),
     "T1C": (29, 30),
     "T2": (27, 27),
     "FLAIR": (32, 33),
     "ADC": (10, 11),
     "TRACE": (6, 6),
 }
-FLOOR_WITHOUT_NAMES = 143
+FLOOR_WITHOUT_NAMES = 144
 
-# A fruit and a spine that state no body part at all: headers cannot tell, the image check of the model has to.
-ACCEPTED_OTHERS = {"d053", "d133"}
+# A fruit under a textbook T1 header that states no body part: its timing is given as what it reads, but headers alone
+# do not make it usable.
+READ_BUT_NOT_ACCEPTED = {"d053"}
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +81,9 @@ def test_the_command_reaches_its_floor_on_real_headers(
     reached = {truth: (right[truth], total[truth]) for truth in total}
     assert not wrong, f"given a wrong contrast: {wrong}"
     assert all(reached[truth][0] >= floor for truth, (floor, _) in FLOOR_WITH_NAMES.items()), reached
-    assert sum(right.values()) / sum(total.values()) >= 0.98
-    assert accepted <= ACCEPTED_OTHERS
+    assert sum(right.values()) / sum(total.values()) >= 0.97
+    assert accepted <= READ_BUT_NOT_ACCEPTED
+    assert not any(found[row_id]["usable"] for row_id in accepted)
 
 
 def test_without_names_nothing_is_given_a_wrong_contrast(table: list[dict[str, str]]) -> None:
@@ -89,13 +92,14 @@ def test_without_names_nothing_is_given_a_wrong_contrast(table: list[dict[str, s
         found: SeriesClass = classify(headers_of(row, blank_names=True))
         if row["truth"] not in TARGETS:
             accepted |= {row["row_id"]} if found.contrast is not None else set()
+            assert not found.usable, row["row_id"]
         elif is_right(row, found.contrast, merged=True):
             right += 1
         elif found.contrast is not None:
             wrong.append(row["row_id"])
-    assert right >= FLOOR_WITHOUT_NAMES  # 94.7 % of 151
+    assert right >= FLOOR_WITHOUT_NAMES  # 95.4 % of 151
     assert not wrong
-    assert accepted <= ACCEPTED_OTHERS
+    assert accepted <= READ_BUT_NOT_ACCEPTED
 
 
 def test_the_zeroed_study_is_read_right_from_headers_alone(

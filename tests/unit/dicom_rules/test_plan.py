@@ -255,6 +255,7 @@ def test_a_sites_protocols_are_read_and_the_shipped_ones_are_valid() -> None:
         "general brain",
         "brain tumour",
         "stroke",
+        "epilepsy",
         "multiple sclerosis",
     }
 
