@@ -11,6 +11,7 @@ from model.contrasts import CONTRASTS
 from model.errors import BundleError, ImagingError, ModelError, RequestError
 from model.imaging import Image
 from model.synthesis import Outputs, TargetResult, synthesize
+from model.torchvision_hook import install_torchvision_hook
 
 __all__ = [
     "CONTRASTS",
@@ -27,3 +28,5 @@ __all__ = [
     "synthesize",
     "verify_bundle",
 ]
+
+install_torchvision_hook()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from training.losses.identity import cmim_loss
 from training.losses.terms import Weights, charbonnier, pinball, ssim_map, total_loss
 
-__all__ = ["Weights", "charbonnier", "pinball", "ssim_map", "total_loss"]
+__all__ = ["Weights", "charbonnier", "cmim_loss", "pinball", "ssim_map", "total_loss"]
