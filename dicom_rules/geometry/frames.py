@@ -59,6 +59,7 @@ def frames_of(instances: Sequence[Dataset]) -> list[Frame]:
         _refuse_several_slices_in_one_image(instance)
         groups = items(instance, "PerFrameFunctionalGroupsSequence")
         if groups:
+            _refuse_other_count(instance, len(groups))
             shared = first_item(instance, "SharedFunctionalGroupsSequence") or Dataset()
             for frame_number, group in enumerate(groups, start=1):
                 found.append(_enhanced(instance, owner, frame_number, shared, group))
@@ -84,6 +85,17 @@ def _refuse_several_slices_in_one_image(instance: Dataset) -> None:
             subject=instance_name(instance),
             reason=f"it holds {frames:.0f} frames but no position for each of them",
             cure="Send the series as enhanced MR with functional groups, or as one object per slice",
+        )
+
+
+def _refuse_other_count(instance: Dataset, groups: int) -> None:
+    stated = number(instance, "NumberOfFrames")
+    if stated is not None and int(stated) != groups:
+        raise GeometryError(
+            code="inconsistent",
+            subject=instance_name(instance),
+            reason=f"it states {stated:.0f} frames but describes {groups}",
+            cure="Send the object again; which frame lies where cannot be known",
         )
 
 

@@ -6,6 +6,7 @@ at, for vendors count it by time, by echo or from either end.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -52,8 +53,8 @@ class Stack:
 def stack_of(frames: Sequence[Frame], *, same_image: Callable[[Frame, Frame], bool]) -> Stack:
     """Sort and check the slices; `same_image` says whether two at one position are copies of each other.
 
-    Raises GeometryError with code one_slice, mixed_orientation, inconsistent, duplicate, gap, irregular,
-    tilted or sparse, naming the instance or position at fault.
+    Raises GeometryError with code one_slice, mixed_orientation, inconsistent, duplicate, gap, slabs,
+    irregular, tilted or sparse, naming the instance at fault and where it lies in the patient, in mm.
     """
     if not frames:
         raise GeometryError(
@@ -67,7 +68,7 @@ def stack_of(frames: Sequence[Frame], *, same_image: Callable[[Frame, Frame], bo
     if len(ordered) < 2:
         raise GeometryError(
             code="one_slice",
-            subject=ordered[0].name,
+            subject=_named(ordered[0]),
             reason="it is the only slice of the series, and one slice is no volume",
             cure="Send the whole series",
         )
@@ -86,14 +87,14 @@ def _same_grid(frames: Sequence[Frame]) -> None:
         if turned > DIRECTION_TOLERANCE:
             raise GeometryError(
                 code="mixed_orientation",
-                subject=frame.name,
+                subject=_named(frame),
                 reason=f"its orientation differs from that of {first.name}, so the series is not one stack",
                 cure="Send each plane as a series of its own; a three-plane localizer is no volume",
             )
         if (frame.rows, frame.columns) != (first.rows, first.columns):
             raise GeometryError(
                 code="inconsistent",
-                subject=frame.name,
+                subject=_named(frame),
                 reason=f"it has {frame.rows}x{frame.columns} pixels where {first.name} has "
                 f"{first.rows}x{first.columns}",
                 cure="Send the images of one size as a series of their own",
@@ -105,8 +106,9 @@ def _same_grid(frames: Sequence[Frame]) -> None:
         if not np.allclose(spacing, expected, rtol=1e-3, atol=0):
             raise GeometryError(
                 code="inconsistent",
-                subject=frame.name,
-                reason=f"its PixelSpacing {spacing} differs from {expected} of {first.name}",
+                subject=_named(frame),
+                reason=f"its PixelSpacing {_pair(spacing)} mm differs from {_pair(expected)} mm "
+                f"of {first.name}",
                 cure="Send the images of one field of view as a series of their own",
             )
 
@@ -169,6 +171,15 @@ def _regular_step(ordered: Sequence[Frame]) -> tuple[Vector, Vector, tuple[str, 
     else:
         step = (positions[-1] - positions[0]) / (len(ordered) - 1)
         origin = positions[0]
+        residual = np.abs((positions - origin - index[:, None] * step) @ normal)
+        if float(residual.max()) > MAX_OFF_GRID * usual:
+            # Each step is near the usual one, but the small differences add up over the stack.
+            _refuse_irregular(ordered, distances)
+        if float(residual.max()) > tolerance:
+            notes = (
+                f"The steps between slices drift: {ordered[int(residual.argmax())].name} lies "
+                f"{residual.max():.2f} mm off the even grid used for registration.",
+            )
     _not_tilted(ordered, positions, origin, step, tolerance)
     if usual > MAX_SPACING_MM:
         raise GeometryError(
@@ -199,7 +210,7 @@ def _not_tilted(
         worst = ordered[int(aside.argmax())] if float(aside.max()) > tolerance else ordered[-1]
         raise GeometryError(
             code="tilted",
-            subject=worst.name,
+            subject=_named(worst),
             reason="the slices are not stacked along their normal "
             f"(sideways by {max(drift, float(aside.max())):.3f} mm)",
             cure="Send the series as acquired, or reformat it to a stack at right angles",
@@ -207,18 +218,19 @@ def _not_tilted(
 
 
 def _refuse_irregular(ordered: Sequence[Frame], distances: Vector) -> None:
-    """Raise "gap" where whole slices are missing from a regular stack, else "irregular"."""
+    """Raise "gap" where whole slices are missing from a regular stack, else "slabs" or "irregular"."""
     smallest = float(distances.min())
     steps = np.rint(distances / smallest)
     unit = float((distances / steps).mean())
     tolerance = max(SPACING_TOLERANCE * unit, ROUNDING_MM)
     normal = ordered[0].normal
     fits = np.abs(distances - steps * unit).max() <= tolerance * steps.max()
-    if not fits or np.count_nonzero(steps == 1) < len(steps) / 2:
+    if not fits or not (steps > 1).any() or np.count_nonzero(steps == 1) < len(steps) / 2:
+        _refuse_slabs(ordered, distances)
         at = int(np.abs(distances - np.median(distances)).argmax())
         raise GeometryError(
             code="irregular",
-            subject=f"between {ordered[at].name} and {ordered[at + 1].name}",
+            subject=f"between {_named(ordered[at])} and {_named(ordered[at + 1])}",
             reason=f"the distance is {distances[at]:.3f} mm where {np.median(distances):.3f} mm is usual, "
             "so the slices are not evenly spaced",
             cure="Send each slab as a series of its own, evenly spaced within 1 %",
@@ -241,6 +253,26 @@ def _refuse_irregular(ordered: Sequence[Frame], distances: Vector) -> None:
     )
 
 
+def _refuse_slabs(ordered: Sequence[Frame], distances: Vector) -> None:
+    """Raise "slabs" where the slices form regular blocks of one spacing that do not continue each other."""
+    usual = float(np.median(distances))
+    breaks = np.flatnonzero(np.abs(distances - usual) > max(SPACING_TOLERANCE * usual, ROUNDING_MM))
+    edges = [0, *(int(at) + 1 for at in breaks), len(ordered)]
+    blocks = [ordered[first:last] for first, last in itertools.pairwise(edges)]
+    if len(blocks) < 2 or min(len(block) for block in blocks) < MIN_BLOCK:
+        return
+    extents = "; ".join(
+        f"{len(block)} slices from {_place(block[0].position)} to {_place(block[-1].position)}"
+        for block in blocks[:MOST_POSITIONS_NAMED]
+    )
+    raise GeometryError(
+        code="slabs",
+        subject=f"between {_named(blocks[0][-1])} and {_named(blocks[1][0])}",
+        reason=f"the series consists of {len(blocks)} slabs that do not continue each other ({extents})",
+        cure="Send each slab as a series of its own",
+    )
+
+
 def _thickness_note(ordered: Sequence[Frame], step: Vector) -> tuple[str, ...]:
     stated = ordered[0].ref.slice_thickness
     spacing = float(np.linalg.norm(step))
@@ -252,6 +284,14 @@ def _thickness_note(ordered: Sequence[Frame], step: Vector) -> tuple[str, ...]:
         return ()
     relation = "with gaps between them" if thickness < spacing else "overlapping"
     return (f"Slices of {thickness:g} mm lie {spacing:.2f} mm apart, {relation}; the spacing is used.",)
+
+
+def _named(frame: Frame) -> str:
+    return f"{frame.name} at {_place(frame.position)}"
+
+
+def _pair(spacing: tuple[float, float]) -> str:
+    return f"{spacing[0]:g} x {spacing[1]:g}"
 
 
 def _place(position: Vector) -> str:

@@ -21,9 +21,9 @@ def to_volume(instances: Sequence[Dataset]) -> Volume:
     """Read the instances of one series, in any order, as one regular volume.
 
     The array is (S, R, C) float32 with the modality rescale applied; slices ascend along the normal. Raises
-    GeometryError (codes: one_slice, gap, irregular, duplicate, mixed_orientation, mixed_series, inconsistent,
-    tilted, sparse, missing_position, missing_plane, missing_frame_of_reference, mosaic, no_pixels,
-    bad_pixels).
+    GeometryError (codes: one_slice, gap, slabs, irregular, duplicate, mixed_orientation, mixed_series,
+    inconsistent, tilted, sparse, missing_position, missing_plane, missing_frame_of_reference, mosaic,
+    no_pixels, bad_pixels).
     """
     series_uid, frame_of_reference_uid = _one_series(instances)
     _have_pixels(instances)
@@ -55,7 +55,8 @@ def _one_series(instances: Sequence[Dataset]) -> tuple[str, str]:
         raise GeometryError(
             code="mixed_series",
             subject=f"series {series[0]}",
-            reason=f"the instances belong to {len(series)} different series",
+            reason=f"the instances belong to {len(series)} different series, the first of another is "
+            f"{_first_other(instances, 'SeriesInstanceUID')}",
             cure="Give the instances of one series at a time",
         )
     references = distinct(text(instance, "FrameOfReferenceUID") for instance in instances)
@@ -63,7 +64,8 @@ def _one_series(instances: Sequence[Dataset]) -> tuple[str, str]:
         raise GeometryError(
             code="inconsistent",
             subject=f"series {series[0]}",
-            reason=f"its images lie in {len(references)} different frames of reference",
+            reason=f"its images lie in {len(references)} different frames of reference, the first in another is "
+            f"{_first_other(instances, 'FrameOfReferenceUID')}",
             cure="Send each frame of reference as a series of its own",
         )
     if instances and not references[0]:
@@ -74,6 +76,12 @@ def _one_series(instances: Sequence[Dataset]) -> tuple[str, str]:
             cure="Ask the sender for the original series; de-identification may have removed the attribute",
         )
     return (series[0], references[0]) if instances else ("", "")
+
+
+def _first_other(instances: Sequence[Dataset], keyword: str) -> str:
+    """The name of the first instance whose attribute is not that of the first of all."""
+    usual = text(instances[0], keyword)
+    return next(instance_name(one) for one in instances if text(one, keyword) != usual)
 
 
 def _have_pixels(instances: Sequence[Dataset]) -> None:

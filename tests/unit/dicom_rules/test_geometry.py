@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from pydicom.uid import JPEGLSLossless, RLELossless
 
 from dicom_rules.errors import GeometryError
 from dicom_rules.geometry import check, to_volume
+from tests.enhanced import as_enhanced
 from tests.unit.dicom_rules.slices import AXIAL, CORONAL, SAGITTAL, enhanced, plane, series
 
 
@@ -148,6 +150,126 @@ def test_spacing_may_vary_by_less_than_one_percent() -> None:
         x, y, z = map(float, instance.ImagePositionPatient)
         instance.ImagePositionPatient = [x, y, round(z + 0.02 * (index % 2), 3)]
     assert to_volume(instances).spacing_mm[2] == pytest.approx(5.0, abs=0.01)
+
+
+def test_two_slabs_that_do_not_continue_each_other_are_refused_and_each_is_named() -> None:
+    instances = series(count=10)
+    for instance in instances[5:]:
+        x, y, z = map(float, instance.ImagePositionPatient)
+        instance.ImagePositionPatient = [x, y, z + 11.7]
+    error = refused(instances)
+    assert error.code == "slabs"
+    assert instances[4].SOPInstanceUID in error.subject
+    assert "at (-100.00, -110.00, -20.00) mm" in error.subject
+    assert "5 slices from (-100.00, -110.00, -40.00) mm to (-100.00, -110.00, -20.00) mm" in error.reason
+    assert "5 slices from (-100.00, -110.00, -3.30) mm" in error.reason
+    assert error.cure == "Send each slab as a series of its own"
+
+
+def test_three_slabs_are_counted() -> None:
+    instances = series(count=15)
+    for index, instance in enumerate(instances):
+        x, y, z = map(float, instance.ImagePositionPatient)
+        instance.ImagePositionPatient = [x, y, z + 3.3 * (index // 5)]
+    assert "consists of 3 slabs" in refused(instances).reason
+
+
+def test_overlapping_slabs_are_refused_at_the_place_where_they_meet() -> None:
+    instances = [*series(count=8), *series(count=8, origin=(-100.0, -110.0, -12.5))]
+    for instance in instances:
+        for keyword in ("SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID"):
+            setattr(instance, keyword, getattr(instances[0], keyword))
+    error = refused(instances)
+    assert error.code in ("irregular", "slabs")
+    assert "mm" in error.subject
+
+
+def test_slabs_that_continue_each_other_are_one_volume_in_whatever_order_they_were_acquired() -> None:
+    instances = series(count=12)
+    acquired = [*instances[0::2], *instances[1::2]]  # interleaved: even slices first
+    for number, instance in enumerate(acquired):
+        instance.InstanceNumber = number
+        instance.AcquisitionNumber = 1 + number // 6
+    volume = to_volume(acquired)
+    assert volume.array[:, 0, 0].tolist() == [1000.0 * k for k in range(12)]
+
+
+def test_small_differences_that_add_up_are_said() -> None:
+    instances = series(count=60)
+    for index, instance in enumerate(instances):
+        z = index * 4.98 + 0.04 * max(0, index - 30)  # 0.8 % more from the middle on
+        instance.ImagePositionPatient = [-100, -110, round(z, 4)]
+    volume = to_volume(instances)
+    assert "off the even grid used for registration" in volume.notes[0]
+
+
+def test_small_differences_that_add_up_to_a_third_of_a_slice_are_refused() -> None:
+    instances = series(count=200, spacing=2.0)
+    for index, instance in enumerate(instances):
+        z = index * 1.99 + 0.02 * max(0, index - 100)
+        instance.ImagePositionPatient = [-100, -110, round(z, 4)]
+    assert refused(instances).code in ("irregular", "slabs")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda one: setattr(one, "ImageOrientationPatient", [0, 1, 0, 0, 0, -1]),
+        lambda one: setattr(one, "Columns", 7),
+        lambda one: setattr(one, "PixelSpacing", ["0.9", "0.7"]),
+        lambda one: setattr(one, "ImagePositionPatient", [-99, -110, -25]),
+        lambda one: setattr(one, "ImagePositionPatient", [-100, -110, -26.1]),
+    ],
+)
+def test_a_refusal_names_the_image_its_file_and_its_place_in_mm(spoil: Callable[[Dataset], None]) -> None:
+    instances = series(count=6)
+    for number, instance in enumerate(instances):
+        instance.filename = f"IM{number:04d}"
+    spoil(instances[3])
+    error = refused(instances)
+    assert f"{instances[3].SOPInstanceUID} (IM0003) at (" in error.subject
+    assert ") mm" in error.subject
+
+
+def test_a_frame_of_reference_that_changes_within_the_series_is_named_by_its_image() -> None:
+    instances = series(count=5)
+    instances[3].FrameOfReferenceUID = "1.2.3"
+    assert instances[3].SOPInstanceUID in refused(instances).reason
+
+
+def test_an_object_that_describes_fewer_frames_than_it_holds_is_refused() -> None:
+    one = enhanced(count=5)
+    del one.PerFrameFunctionalGroupsSequence[4]
+    error = refused([one])
+    assert error.code == "inconsistent"
+    assert error.reason == "it states 5 frames but describes 4"
+
+
+def test_frames_of_two_stacks_at_one_place_are_refused_by_their_numbers() -> None:
+    one = enhanced(count=6, shuffled=(0, 1, 2, 0, 1, 2))
+    error = refused([one])
+    assert error.code == "duplicate"
+    assert f"frame 1 of instance {one.SOPInstanceUID}" in error.reason
+    assert f"frame 4 of instance {one.SOPInstanceUID}" in error.reason
+
+
+def test_a_volume_in_several_enhanced_objects_is_put_together() -> None:
+    whole = series(count=6, spacing=3.0, orientation=SAGITTAL)
+    parts = [as_enhanced(whole[:3], order=(2, 0, 1)), as_enhanced(whole[3:], order=(1, 2, 0))]
+    volume = to_volume(parts[::-1])
+    assert volume.array.shape == (6, 4, 5)
+    assert [one.frame for one in volume.slices] == [2, 3, 1, 3, 1, 2]
+    assert [one.sop_instance_uid for one in volume.slices] == [parts[0].SOPInstanceUID] * 3 + [
+        parts[1].SOPInstanceUID
+    ] * 3
+    assert volume.array[:, 0, 0].tolist() == [1000.0 * k for k in range(6)]
+
+
+def test_a_frame_without_a_position_is_named() -> None:
+    one = enhanced(count=5)
+    del one.PerFrameFunctionalGroupsSequence[2].PlanePositionSequence
+    error = refused([one])
+    assert (error.code, error.subject) == ("missing_position", f"frame 3 of instance {one.SOPInstanceUID}")
 
 
 def test_two_different_images_at_one_place_are_refused_with_both_names() -> None:

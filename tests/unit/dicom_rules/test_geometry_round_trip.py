@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
+from dicom_rules.errors import GeometryError
 from dicom_rules.geometry import Volume, check, to_volume
+from tests.enhanced import as_enhanced
 from tests.unit.dicom_rules.slices import AXIAL, CORONAL, SAGITTAL, enhanced, plane, series
 
 PATIENT_POSITIONS = {  # image axes as the scanner writes them for an axial stack of each position
@@ -18,6 +22,8 @@ PATIENT_POSITIONS = {  # image axes as the scanner writes them for an axial stac
     "FFP": (1, 0, 0, 0, -1, 0),
     "HFDR": (0, 1, 0, -1, 0, 0),
     "HFDL": (0, -1, 0, 1, 0, 0),
+    "FFDR": (0, 1, 0, 1, 0, 0),
+    "FFDL": (0, -1, 0, -1, 0, 0),
 }
 
 
@@ -54,6 +60,46 @@ def test_any_oblique_stack_round_trips(
     assert volume.spacing_mm == pytest.approx((0.8, 0.9, spacing), abs=2e-3)
     assert np.array_equal(volume.array[0], plane(0))
     assert np.array_equal(volume.array[-1], plane(count - 1))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    quaternion=st.tuples(*[st.floats(-1, 1)] * 4).filter(lambda q: sum(x * x for x in q) > 0.01),
+    spacing=st.floats(0.5, 7),
+    missing=st.integers(1, 7),
+    seed=st.integers(0, 1000),
+)
+def test_a_missing_slice_of_any_oblique_stack_is_named_by_its_place(
+    quaternion: tuple[float, ...], spacing: float, missing: int, seed: int
+) -> None:
+    turned = Rotation.from_quat(quaternion).as_matrix()
+    instances = series(count=9, spacing=spacing, orientation=(*turned[:, 0], *turned[:, 1]))
+    lost = instances.pop(missing)
+    np.random.default_rng(seed).shuffle(instances)  # type: ignore[arg-type]
+    with pytest.raises(GeometryError) as error:
+        check(instances)
+    assert error.value.code == "gap"
+    named = np.array([float(one) for one in re.findall(r"-?\d+\.\d\d", error.value.subject)])
+    assert np.abs(named - np.array(lost.ImagePositionPatient, dtype=float)).max() < 0.02
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    quaternion=st.tuples(*[st.floats(-1, 1)] * 4).filter(lambda q: sum(x * x for x in q) > 0.01),
+    order=st.permutations(range(5)),
+    form=st.sampled_from(["classic", "enhanced"]),
+)
+def test_a_voxel_lies_where_the_standard_puts_it_in_any_orientation(
+    quaternion: tuple[float, ...], order: list[int], form: str
+) -> None:
+    turned = Rotation.from_quat(quaternion).as_matrix()
+    classic = series(count=5, spacing=2.5, orientation=(*turned[:, 0], *turned[:, 1]))
+    volume = to_volume([as_enhanced(classic, order=order)] if form == "enhanced" else classic)
+    for index, one in enumerate(classic):
+        row, column = np.array(one.ImageOrientationPatient, dtype=float).reshape(2, 3)
+        place = np.array(one.ImagePositionPatient, dtype=float) + row * 0.8 * 4 + column * 0.9 * 3
+        assert np.abs((volume.affine @ [4, 3, index, 1])[:3] - place).max() < 1e-3
+        assert volume.array[index, 3, 4] == index * 1000 + 34
 
 
 @pytest.mark.parametrize("orientation", [AXIAL, SAGITTAL, CORONAL])
