@@ -11,12 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 import torch
-import torch.nn.functional as F
 
 from model.bundle import Bundle
 from model.contrasts import FIXED_SCALE, canonical
 from model.errors import ImagingError, RequestError
-from model.heads.quality import volume_score
 from model.imaging import (
     BrainMask,
     Image,
@@ -30,6 +28,7 @@ from model.imaging import (
 )
 from model.imaging.image import FloatArray
 from model.imaging.normalise import PERCENTILE
+from model.slices import Decoded, Stack, decode
 
 Progress = Callable[[str, float], None]
 
@@ -38,8 +37,6 @@ MASK_ORDER = ("T1", "T1C", "FLAIR", "T2", "DWI", "ADC")
 RELIABLE_MASK = MASK_ORDER[:3]
 #: Normalised signal above which a voxel belongs to the head.
 HEAD_LEVEL = 0.08
-#: Expected error by which the fused image must not exceed the key-only image (closed loop, section 2.5).
-LOOP_MARGIN = 0.005
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +51,7 @@ class TargetResult:
         contributions: source -> share of the fused representation inside the brain, sums to 1; key included.
         accepted: source -> whether w_global passed its threshold (the key always).
         window: (center, width) in stored values.
+        change: source -> (S, R, C) float32, what the image would lose without it, in stored values; empty unless asked.
     """
 
     contrast: str
@@ -66,6 +64,7 @@ class TargetResult:
     abstained: bool
     reasons: tuple[str, ...]
     window: tuple[float, float]
+    change: dict[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,19 +142,6 @@ def _head(arrays: Mapping[str, FloatArray], brain: npt.NDArray[np.bool_]) -> npt
     return out | brain
 
 
-def _box(mask: npt.NDArray[np.bool_], multiple: int = 32) -> tuple[slice, slice]:
-    """Rows and columns of the mask, widened to a multiple where the image allows."""
-    out = []
-    for axis, other in ((1, (0, 2)), (2, (0, 1))):
-        hit = np.flatnonzero(mask.any(axis=other))
-        lo, hi = int(hit[0]), int(hit[-1]) + 1
-        need = -(hi - lo) % multiple
-        lo = max(0, lo - need // 2)
-        hi = min(mask.shape[axis], lo + (hi - lo) + need)
-        out.append(slice(lo, hi))
-    return out[0], out[1]
-
-
 def synthesize(
     sources: Mapping[str, Image],
     targets: Sequence[str],
@@ -165,6 +151,8 @@ def synthesize(
     progress: Progress | None = None,
     device: str = "cpu",
     batch_slices: int = 8,
+    site: str | None = None,
+    leave_one_out: bool = False,
 ) -> Outputs:
     """Make the targets from the sources.
 
@@ -175,9 +163,11 @@ def synthesize(
         progress: called with (stage, fraction done).
         device: torch device of the network; imaging runs on the CPU.
         batch_slices: slices in one network call; bounds memory.
+        site: whose images these are, one of the bundle's sites; default the unknown site.
+        leave_one_out: also make every target without each source in turn (TargetResult.change).
 
     Raises:
-        RequestError: unknown contrast, no source, a target that is a source, an unknown reference.
+        RequestError: unknown contrast, no source, a target that is a source, an unknown reference or site.
         ImagingError: blank or not_a_brain reference.
     """
     names = canonical(sources, bundle.contrasts)
@@ -196,6 +186,14 @@ def synthesize(
             subject=reference,
             reason="the reference is not among the sources",
             cure=f"Use one of {', '.join(names)}.",
+        )
+    sites = bundle.network.config.sites
+    if site is not None and site not in sites:
+        raise RequestError(
+            code="site",
+            subject=site,
+            reason="the model was not trained on this site",
+            cure=f"Use one of {', '.join(sites)}, or none.",
         )
     keys = _keys(bundle, names, wanted)
     reference = reference or keys[wanted[0]]
@@ -247,8 +245,18 @@ def synthesize(
         [[*records[n].quantiles, thickness / 5.0, float(brain.stripped)] for n in used], dtype=torch.float32
     )
     with stages.stage("network"):
-        run = _run(
-            bundle, arrays, used, wanted, levels, head, brain.mask, grid.thick, device, batch_slices, stages
+        stack = Stack(
+            arrays=arrays, levels=levels, head=head, brain=brain.mask, thick=grid.thick,
+            site=0 if site is None else sites.index(site),
+        )  # fmt: skip
+        run = decode(
+            bundle,
+            stack,
+            wanted,
+            device=device,
+            batch_slices=batch_slices,
+            progress=lambda fraction: stages.progress("network", fraction),
+            leave_one_out=leave_one_out,
         )
     with stages.stage("write-back"):
         results = {
@@ -269,112 +277,11 @@ def synthesize(
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Run:
-    """Network results on the whole working grid: (S, N, ...) normalised."""
-
-    image: FloatArray
-    half_width: FloatArray
-    error: npt.NDArray[np.float64]  # (N, 2) expected L1 and 1-SSIM of what was taken
-    share: list[dict[str, float]]
-    accepted: list[dict[str, bool]]
-    notes: list[list[str]]
-
-
-@torch.inference_mode()
-def _run(
-    bundle: Bundle,
-    arrays: Mapping[str, FloatArray],
-    used: tuple[str, ...],
-    wanted: tuple[str, ...],
-    levels: torch.Tensor,
-    head: npt.NDArray[np.bool_],
-    brain: npt.NDArray[np.bool_],
-    thick: bool,
-    device: str,
-    batch_slices: int,
-    stages: _Stages,
-) -> _Run:
-    network = bundle.network.to(device)
-    rows, columns = _box(head)
-    stack = np.stack([arrays[n][:, rows, columns] for n in used])  # (K, S, h, w)
-    depth, height, width = stack.shape[1:]
-    pad = (0, -width % 32, 0, -height % 32)
-    z_all = np.flatnonzero(head.any(axis=(1, 2)))
-    s, t = [bundle.contrasts.index(n) for n in used], [bundle.contrasts.index(n) for n in wanted]
-    heads_out = np.zeros(
-        (depth, len(wanted), 4, height, width), np.float32
-    )  # three heads and the key-only image
-    half = np.zeros((depth, len(wanted), height, width), np.float32)
-    errors, weights, shares, passes = [], [], [], []
-    pairs: tuple[tuple[int, int], ...] = ()
-    for start in range(0, len(z_all), batch_slices):
-        z = z_all[start : start + batch_slices]
-        around = np.stack(
-            [z if thick else np.clip(z + d, 0, depth - 1) for d in (-1, 0, 1)], axis=1
-        )  # (B, 3)
-        x = torch.from_numpy(stack[:, around].transpose(1, 0, 2, 3, 4)).to(device)
-        p = network(F.pad(x, pad), s, t, levels.to(device).expand(len(z), -1, -1))
-        every = torch.cat([p.images, p.base], dim=2)[..., :height, :width]
-        heads_out[z] = every.cpu().numpy()
-        half[z] = ((p.below + p.above) / 2)[..., :height, :width].cpu().numpy()
-        inside = F.pad(torch.from_numpy(brain[z][:, rows, columns].astype(np.float32)).to(device), pad)
-        patch = F.avg_pool2d(inside[:, None], 4)[:, 0]
-        weights.append(patch)
-        errors.append(torch.cat([p.errors, p.base_errors], dim=2))
-        pairs = p.pairs
-        if pairs:
-            area = patch.sum(dim=(1, 2))
-            shares.append((p.w_eff[:, :, 0] * patch[:, None]).sum(dim=(0, 2, 3)))
-            passes.append(((p.w_global > p.tau).float() * area[:, None]).sum(dim=0))
-        stages.progress("network", min(1.0, (start + len(z)) / len(z_all)))
-    weight = torch.cat(weights)
-    error = torch.cat(errors)  # (S, N, 4, 2, h, w)
-    per_head = volume_score(error, weight).cpu().numpy()  # (N, 4)
-    mean_error = (
-        ((error * weight[:, None, None, None]).sum(dim=(0, 4, 5)) / weight.sum().clamp_min(1e-6))
-        .cpu()
-        .numpy()
-    )
-    total = float(weight.sum().clamp_min(1e-6))
-    image = np.zeros((head.shape[0], len(wanted), *head.shape[1:]), np.float32)
-    half_full = np.zeros_like(image)
-    taken = np.zeros((len(wanted), 2))
-    notes: list[list[str]] = [[] for _ in wanted]
-    share: list[dict[str, float]] = []
-    accepted: list[dict[str, bool]] = []
-    for j in range(len(wanted)):
-        key = used[network.keys(s, [t[j]])[0]]
-        raw = {key: 1.0}
-        ok = {key: True}
-        for column, (i, jj) in enumerate(pairs):
-            if jj == j:
-                raw[used[i]] = float(torch.stack(shares)[:, column].sum()) / total
-                ok[used[i]] = bool(float(torch.stack(passes)[:, column].sum()) / total > 0.5)
-        if pairs and per_head[j, :3].min() > per_head[j, 3] + LOOP_MARGIN:
-            picture, taken[j] = heads_out[:, j, 3], mean_error[j, 3]
-            raw, ok = {key: 1.0}, {n: n == key for n in used}
-            notes[j].append(
-                f"Made from the key source {key} alone: the other sources were not expected to improve it."
-            )
-        elif bundle.combine == "choose":
-            k = int(per_head[j, :3].argmin())
-            picture, taken[j] = heads_out[:, j, k], mean_error[j, k]
-        else:
-            picture, taken[j] = heads_out[:, j, :3].mean(axis=1), mean_error[j, :3].mean(axis=0)
-        image[:, j, rows, columns] = picture
-        half_full[:, j, rows, columns] = half[:, j]
-        norm = sum(raw.values())
-        share.append({n: round(raw.get(n, 0.0) / norm, 4) for n in used})
-        accepted.append({n: ok.get(n, False) for n in used})
-    return _Run(image=image, half_width=half_full, error=taken, share=share, accepted=accepted, notes=notes)
-
-
 def _finish(
     bundle: Bundle,
     target: str,
     j: int,
-    run: _Run,
+    run: Decoded,
     back: Callable[[FloatArray], FloatArray],
     brain: npt.NDArray[np.bool_],
     head: npt.NDArray[np.bool_],
@@ -388,6 +295,10 @@ def _finish(
     normalised = np.clip(run.image[:, j], 0, 4) * head
     stored = np.clip(np.rint(back(normalised) * unit), 0, 65535).astype(np.uint16)
     factor = 1.0 if bundle.interval_factor is None else bundle.interval_factor
+    change = {
+        name: (back(array[:, j] * head) * np.float32(unit)).astype(np.float32)
+        for name, array in run.change.items()
+    }
     uncertainty = np.maximum(back(run.half_width[:, j] * head) * np.float32(unit * factor), 0).astype(
         np.float32
     )
@@ -421,5 +332,6 @@ def _finish(
         accepted=run.accepted[j],
         abstained=abstained,
         reasons=tuple(reasons),
+        change=change,
         window=(round(0.55 * top * unit, 1), round(1.1 * top * unit, 1)),
     )

@@ -37,6 +37,14 @@ def synthesize(
     reference: Annotated[
         str | None, typer.Option("--reference", metavar="NAME", help="Source on whose grid the results lie.")
     ] = None,
+    site: Annotated[
+        str | None,
+        typer.Option("--site", metavar="NAME", help="Whose images these are, one of the model's sites."),
+    ] = None,
+    leave_one_out: Annotated[
+        bool,
+        typer.Option("--leave-one-out", help="Also write what each source changes in each result."),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Make missing contrasts from image files; results are research only. Exit code 4 when all targets were refused."""
@@ -45,11 +53,11 @@ def synthesize(
     paths = _named(sources)
     console = remarks()
     console.print("loading the model", style="dim")
+    from medk2n_node.models import load_in_force
     from medk2n_node.synthesis.volumes import read_image
-    from model import load_bundle
     from model import synthesize as run
 
-    bundle = load_bundle(Path(config.synthesis.model) if config.synthesis.model else None)
+    bundle = load_in_force(config)
     start = time.perf_counter()
     read = {name: read_image(path) for name, path in paths.items()}
     seconds = {"read": round(time.perf_counter() - start, 3)}
@@ -59,6 +67,8 @@ def synthesize(
         bundle,
         reference=reference,
         batch_slices=config.synthesis.batch_slices,
+        site=site or config.synthesis.site or None,
+        leave_one_out=leave_one_out,
         progress=lambda stage, fraction: console.print(stage, style="dim") if fraction == 0 else None,
     )
     document = _write(outputs, read, out, seconds)
@@ -94,10 +104,15 @@ def _write(outputs: Outputs, read: dict[str, Any], out: Path, seconds: dict[str,
     targets: dict[str, Any] = {}
     for name, result in outputs.targets.items():
         path, interval = out / f"{name}.nii.gz", out / f"{name}_uncertainty.nii.gz"
+        note = f"SYNTHETIC {name}, research only, model {outputs.model[:12]}"
         if not result.abstained:
-            note = f"SYNTHETIC {name}, research only, model {outputs.model[:12]}"
             write_image(result.array, template, path, note)
             write_image(result.uncertainty, template, interval, f"{note}, 90 % half-width")
+        told = () if result.abstained else tuple(result.change)
+        changes = {source: out / f"{name}_change_{source}.nii.gz" for source in told}
+        for source, path_of_change in changes.items():
+            words = f"{note}: all sources minus all but {source}"
+            write_image(result.change[source], template, path_of_change, words)
         targets[name] = {
             "path": None if result.abstained else str(path),
             "scale": result.scale,
@@ -108,6 +123,7 @@ def _write(outputs: Outputs, read: dict[str, Any], out: Path, seconds: dict[str,
             "key": outputs.keys[name],
             "abstained": result.abstained,
             "reasons": list(result.reasons),
+            "change": {source: str(one) for source, one in changes.items()},
         }
     return {
         "model": outputs.model,
