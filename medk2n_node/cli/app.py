@@ -19,6 +19,7 @@ from medk2n_node.cli import (
     demo,
     doctor,
     echo,
+    models,
     plan,
     send,
     serve,
@@ -27,7 +28,7 @@ from medk2n_node.cli import (
 )
 from medk2n_node.cli.context import Invocation, print_json
 
-COMMANDS = (serve, demo, send, classify, plan, synthesize, studies, echo, doctor, config)
+COMMANDS = (serve, demo, send, classify, plan, synthesize, studies, models, echo, doctor, config)
 
 app = typer.Typer(
     name="medk2n",

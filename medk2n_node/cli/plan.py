@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dicom_rules.classify import SeriesClass
     from dicom_rules.protocols import Abilities, Plan, Problem
     from medk2n_node.cli.folder import Classified, SeriesFolder
+    from medk2n_node.config import Config
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +46,7 @@ def plan(
     series = classified.studies[_one_study(directory, classified, study)]
     made = plan_study(
         [one for _, one in series],
-        abilities=_abilities(config.synthesis.model),
+        abilities=_abilities(config),
         rules=rules,
         problems=_two_patients(series),
     )
@@ -67,12 +68,12 @@ def _one_study(directory: Path, classified: Classified, wanted: str | None) -> s
     )
 
 
-def _abilities(model_folder: str) -> Abilities:
+def _abilities(config: Config) -> Abilities:
     """What the weights in force can make; the plan of the node depends on them in the same way."""
     from dicom_rules.protocols import Abilities
-    from model import load_bundle
+    from medk2n_node.models import load_in_force
 
-    bundle = load_bundle(Path(model_folder) if model_folder else None)
+    bundle = load_in_force(config)
     return Abilities(contrasts=tuple(bundle.contrasts), key_preference=bundle.key_preference)
 
 

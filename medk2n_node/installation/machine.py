@@ -114,17 +114,19 @@ def _callable(host: str) -> str:
 
 def weights(config: Config) -> Check:
     """Are the weights there, whole (their digest is checked as they are read) and of this code?"""
-    from model import ModelError, load_bundle
+    from medk2n_node.errors import StoreError
+    from medk2n_node.models import choose, load_in_force
+    from model import ModelError
 
-    path = Path(config.synthesis.model) if config.synthesis.model else None
     try:
-        bundle = load_bundle(path)
-    except ModelError as error:
+        choice = choose(config)
+        bundle = load_in_force(config)
+    except (ModelError, StoreError) as error:
         return Check(
             name="weights", state=State.ERROR, found=f"{error.subject}: {error.reason}", cure=error.cure
         )
     words = f"{bundle.name} {bundle.version}, digest {bundle.digest[:12]}, {', '.join(bundle.contrasts)}"
-    if path is None:
+    if choice.because == "packaged":
         words += " (demonstration weights: not for clinical use)"
     return Check(name="weights", state=State.OK, found=words)
 

@@ -15,11 +15,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.bundle.facts import SCHEMA, check_facts, check_tables, read_config, read_manifest, tables
 from model.bundle.seal import (
     CARD,
+    IDENTITY,
+    IDENTITY_WEIGHTS,
     MANIFEST,
     OPTIONAL,
     WEIGHTS,
@@ -27,6 +29,7 @@ from model.bundle.seal import (
     read_sealed,
     write_sealed,
 )
+from model.identity import Identity, read_identity
 from model.network import MedK2N
 
 #: Statistics keep their precision: a percentage of a decibel decides which source is the key.
@@ -63,7 +66,7 @@ class Bundle:
     interval_factor: float | None
     manifest: Mapping[str, Any]
     card: str = ""
-    identity: nn.Module | None = None
+    identity: Identity | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,6 +148,7 @@ def load_bundle(folder: Path | None = None) -> Bundle:
         interval_factor=manifest["interval_factor"],
         manifest=manifest,
         card=_text(files[CARD], folder),
+        identity=_identity(files, folder),
     )
 
 
@@ -205,6 +209,19 @@ def _tensors(data: bytes, file: Path) -> dict[str, Tensor]:
         raise fault(
             file, "keys", f"it holds no tensors that can be read ({error})", "Install the bundle again."
         ) from error
+
+
+def _identity(files: Mapping[str, bytes], folder: Path) -> Identity | None:
+    """The judge of identity out of the sealed files."""
+    have = [name for name in OPTIONAL if name in files]
+    if not have:
+        return None
+    if len(have) != len(OPTIONAL):
+        raise fault(
+            folder, "missing", f"{have[0]} stands alone; the judge of identity is {' and '.join(OPTIONAL)}",
+            "Install the bundle again.",
+        )  # fmt: skip
+    return read_identity(files[IDENTITY], files[IDENTITY_WEIGHTS], folder)
 
 
 def _fill(network: MedK2N, tensors: Mapping[str, Tensor], file: Path) -> None:

@@ -7,9 +7,11 @@ and card, so two bundles that could give different results, or say different thi
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from model.errors import BundleError
 
@@ -42,6 +44,15 @@ def stated_digest(folder: Path) -> str | None:
         return digest_of((folder / SEAL).read_bytes())
     except OSError:
         return None
+
+
+def read_stated(folder: Path) -> dict[str, Any]:
+    """What the manifest of a folder says, without a check, for a list; empty where it says nothing."""
+    try:
+        stated = json.loads((folder / MANIFEST).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return stated if isinstance(stated, dict) else {}
 
 
 def read_sealed(folder: Path) -> tuple[dict[str, bytes], str]:
@@ -122,3 +133,12 @@ def write_sealed(folder: Path, files: Mapping[str, bytes]) -> str:
             os.fsync(handle.fileno())
         part.rename(folder / name)
     return digest_of(seal)
+
+
+def copy_sealed(source: Path, target: Path) -> str:
+    """Copy a bundle to a new folder, whole and verified; gives its digest.
+
+    Raises:
+        BundleError: the bundle is not whole.
+    """
+    return write_sealed(target, read_sealed(source)[0])
