@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from model import CONTRASTS
+from model.identity import load_identity
 from model.imaging.grid import pose_of
 from model.network import MedK2N, NetworkConfig
 from training.archive import Case, load_case, read_nifti
@@ -126,6 +127,7 @@ def main() -> None:
     parser.add_argument(
         "--start", type=Path, help="state.pt of an earlier training to begin with: no curriculum then"
     )
+    parser.add_argument("--identity", type=Path, help="folder of a trained identity tower (CMIM)")
     a = parser.parse_args()
     every = [load_case(p) for p in sorted(a.cache.glob("*.npz"))]
     training = [c for c in every if c.name not in VALIDATION and len(c.contrasts) > 1]
@@ -161,6 +163,7 @@ def main() -> None:
         budget_s=60 * a.minutes,
         sites=[site_of(c) for c in training],
         start=a.start,
+        identity=None if a.identity is None else load_identity(a.identity),
     )
 
 

@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from model.identity import Identity
 from model.network import MedK2N, NetworkConfig, Prediction
 from training.archive import Case
-from training.losses import Weights, total_loss
+from training.losses import Weights, cmim_loss, total_loss
 from training.sampling import Batch, PatternSampler, Sampler, Stage, stage_at
 from training.simulation.labels import LabelHead
 
@@ -37,6 +38,7 @@ class Recipe:
     simulated: float = 0.15
     random_key: float = 0.25
     evaluate_every: int = 400
+    identity_from: float = 0.25  # share of the steps after which CMIM joins: an image first, then whose it is
     seed: int = 20260214
     curriculum: dict[Stage, float] = field(
         default_factory=lambda: {
@@ -111,11 +113,14 @@ def train(
     budget_s: float = math.inf,
     sites: Sequence[int] = (),
     start: Path | None = None,
+    identity: Identity | None = None,
 ) -> MedK2N:
     """Train, resuming from `out/state.pt` when it exists; gives the averaged network.
 
     `sites` are the cases' numbers in `recipe.network.sites`. `start` is the state of an earlier training whose averaged
     weights this one begins with; modules that it did not have begin as they are made.
+
+    `identity` is the frozen tower that judges what contrast an image is (CMIM); without it those losses are left out.
 
     A training stopped by `budget_s` leaves its state; the learning rate follows `recipe.steps`, not the clock.
     """
@@ -165,6 +170,14 @@ def train(
         network.train()
         prediction = network(batch.x, batch.sources, batch.targets, batch.levels, keys, batch.site)
         loss, parts = total_loss(prediction, batch, recipe.weights)
+        parts |= {"causal": 0.0, "metric": 0.0}
+        if identity is not None and step >= recipe.identity_from * recipe.steps:
+            causal, metric = cmim_loss(
+                identity, prediction.images.mean(dim=2), batch.y,
+                [recipe.network.contrasts[j] for j in batch.targets], batch.x[:, :, 1],
+            )  # fmt: skip
+            loss = loss + recipe.weights.causal * causal + recipe.weights.metric * metric
+            parts |= {"causal": float(causal.detach()), "metric": float(metric.detach())}
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(network.parameters(), recipe.clip)

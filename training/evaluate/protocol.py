@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -9,7 +11,7 @@ import torch.nn.functional as F
 
 from model import CONTRASTS
 from model.imaging.grid import THICK_MM
-from model.network import MedK2N
+from model.network import MedK2N, Prediction
 from training.archive import Case
 
 
@@ -31,11 +33,25 @@ def score_after_fit(
     return float(-10 * np.log10(np.mean(error**2) + 1e-12))
 
 
+def _mean_of_heads(p: Prediction) -> torch.Tensor:
+    return p.images.mean(dim=2)
+
+
 @torch.no_grad()
 def predict_case(
-    network: MedK2N, case: Case, sources: tuple[str, ...], targets: tuple[str, ...], every: int = 1
+    network: MedK2N,
+    case: Case,
+    sources: tuple[str, ...],
+    targets: tuple[str, ...],
+    every: int = 1,
+    *,
+    pick: Callable[[Prediction], torch.Tensor] = _mean_of_heads,
+    site: int = 0,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
-    """Mean of the heads for every `every`-th slice that holds brain: (n, N, H, W) and the slice numbers."""
+    """The image for every `every`-th slice that holds brain: (n, N, H, W), and the slice numbers.
+
+    `pick` takes the image (B, N, H, W) out of a prediction; `site` is a number of the network's sites, 0 = unknown.
+    """
     network.eval()
     z = np.flatnonzero(case.brain.any(axis=(1, 2)))[::every]
     depth = case.brain.shape[0]
@@ -50,6 +66,7 @@ def predict_case(
         around = np.stack([np.clip(rows + d, 0, depth - 1) if connected else rows for d in (-1, 0, 1)])
         x = torch.from_numpy(np.stack([case.contrasts[c][around].astype(np.float32) for c in sources]))
         x = F.pad(x.permute(2, 0, 1, 3, 4), (0, pad[0], 0, pad[1]))  # (B, K, 3, H, W)
-        p = network(x, *labels, levels.expand(len(rows), -1, -1))
-        out.append(p.images.mean(dim=2)[..., :height, :width].numpy())
+        where = torch.full((len(rows),), site)
+        p = network(x, *labels, levels.expand(len(rows), -1, -1), site=where)
+        out.append(pick(p)[..., :height, :width].numpy())
     return np.concatenate(out), z

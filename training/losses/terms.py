@@ -26,6 +26,8 @@ class Weights:
     lesion: float = 2.0
     each_head: float = 0.35
     best_head: float = 0.15
+    causal: float = 0.05
+    metric: float = 0.05
 
 
 def charbonnier(error: Tensor, knee: float = 0.1) -> Tensor:
