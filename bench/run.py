@@ -1,5 +1,8 @@
-"""How fast this machine receives and synthesises.  `make bench`, or python bench/run.py [receive|synthesis] [--json]
+"""How well the node names series, and how fast this machine receives and synthesises.
 
+    make bench, or python bench/run.py [classify|receive|synthesis] [--json]
+
+classify   how many of the real headers are named right, with and without their names (bench/classify.py has options)
 receive    images a second into `medk2n serve listener`, from one and from four DCMTK senders at once
 synthesis  seconds per stage for the demonstration study, beside the floor that the machine's own matrix product sets
 
@@ -17,10 +20,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from classify import measure as classify
 from receive import measure as receive
 from synthesis import measure as synthesis
 
 PARTS: dict[str, Callable[[Callable[[str], None]], dict[str, Any]]] = {
+    "classify": classify,
     "receive": receive,
     "synthesis": synthesis,
 }
@@ -30,7 +35,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", help="receive, synthesis; both when none is named")
+    parser.add_argument("parts", nargs="*", help="classify, receive, synthesis; all when none is named")
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS):

@@ -66,7 +66,7 @@ def diffusion(facts: Facts, names: Names, spread: Spread) -> Reading:
         return _is("ADC", 0.9, "The values are in a unit of diffusivity: an ADC map")
     highest = max(facts.b_values, default=None)
     if highest is not None and highest < LOWEST_WEIGHTED_B and "trace" not in facts.roles:
-        return _no(f"the highest b-value is {highest:g} s/mm2: without diffusion weighting of its own")
+        return _no(f"the highest b-value is {highest:.0f} s/mm2: without diffusion weighting of its own")
     trace = _trace_reason(facts)
     if trace:
         return _trace(trace, highest, 0.95)
@@ -112,13 +112,13 @@ def _trace_reason(facts: Facts) -> str:
 
 def _trace(reason: str, b_value: float | None, confidence: float) -> Reading:
     if b_value is not None and b_value < LOWEST_WEIGHTED_B:
-        return _no(f"{reason}, but at b = {b_value:g} s/mm2 it is not diffusion-weighted")
+        return _no(f"{reason}, but at b = {b_value:.0f} s/mm2 it is not diffusion-weighted")
     if b_value is None:
         return _is("DWI", min(confidence, 0.85), f"{reason}; the b-value is not stated")
     usual = USUAL_B[0] <= b_value <= USUAL_B[1]
     remark = "" if usual else ", away from the usual 1000"
     return _is(
-        "DWI", confidence if usual else confidence - 0.1, f"{reason}, b = {b_value:g} s/mm2{remark}: DWI"
+        "DWI", confidence if usual else confidence - 0.1, f"{reason}, b = {b_value:.0f} s/mm2{remark}: DWI"
     )
 
 

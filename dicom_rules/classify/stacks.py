@@ -106,7 +106,7 @@ def _label(facts: Facts, choices: Sequence[Choice], shared: frozenset[str]) -> s
         parts.append(f"TE {facts.echo_time:g} ms" if facts.echo_time is not None else "no echo time")
     if len({one.facts.b_values for one in choices}) > 1:
         highest = max(facts.b_values, default=None)
-        parts.append(f"b = {highest:g} s/mm2" if highest is not None else "no b-value")
+        parts.append(f"b = {highest:.0f} s/mm2" if highest is not None else "no b-value")
     if len({one.facts.component for one in choices}) > 1:
         parts.append(facts.component.lower() or "part of the signal not stated")
     own = [word for word in facts.image_type if word not in shared]
@@ -118,13 +118,16 @@ def _label(facts: Facts, choices: Sequence[Choice], shared: frozenset[str]) -> s
 def _worth(choice: Choice) -> tuple[bool, bool, bool, float, float, int]:
     finding = choice.finding
     b_value = max(choice.facts.b_values, default=None)
+    if finding.contrast is None:
+        # Where none shows a contrast, the weighted images say more of the series than those at b=0.
+        return False, finding.unusable is None, False, b_value or 0.0, 0.0, len(choice.facts.samples)
     # Of several traces the one nearest to 1000 s/mm2 is the DWI of a report.
     nearness = -abs(b_value - USUAL_B_VALUE) if finding.contrast == "DWI" and b_value is not None else 0.0
     return (
-        finding.contrast is not None,
+        True,
         finding.unusable is None,
         finding.contrast == "DWI",
         nearness,
-        finding.confidence if finding.contrast is not None else 0.0,
+        finding.confidence,
         len(choice.facts.samples),
     )
