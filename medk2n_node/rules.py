@@ -37,3 +37,9 @@ def plan_rules(config: Config) -> PlanRules:
         ) from error
     protocols = protocols_from_toml(content, source=str(file))
     return PlanRules(allowed=allowed, high_risk=high_risk, protocols=protocols)
+
+
+def check_rules(config: Config) -> None:
+    """Read what the configuration names besides itself, so that a start fails and not a study; errors as above."""
+    classify_rules(config)
+    plan_rules(config)

@@ -22,7 +22,9 @@ def register(app: typer.Typer) -> None:
 @commands.command()
 def check(context: typer.Context, as_json: JsonFlag = False) -> None:
     """Check the configuration; exit code 3 and the reason when it is not valid."""
-    configuration(context)
+    from medk2n_node.rules import check_rules
+
+    check_rules(configuration(context))
     file = _file(context)
     if as_json:
         print_json({"valid": True, "file": file})

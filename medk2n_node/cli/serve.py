@@ -32,7 +32,12 @@ def serve(
     supervised: Annotated[bool, typer.Option("--supervised", hidden=True)] = False,
 ) -> None:
     """Run the node until it is told to stop (Ctrl-C or SIGTERM)."""
+    from medk2n_node.rules import check_rules
+
     config = configuration(context)
+    if process is not Process.LISTENER:
+        # What the worker would stumble over with the first study stops the start.
+        check_rules(config)
     if process is Process.LISTENER:
         _run_listener(config, supervised)
     elif process is Process.WORKER:
