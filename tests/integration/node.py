@@ -64,14 +64,28 @@ class Node:
                 for context in entity.requested_contexts
             ):
                 entity.add_requested_context(one.SOPClassUID, syntax)
+        # On a busy machine pynetdicom's own thread may take an answer away from send_c_store, which then waits in vain
+        # ("Received unexpected C-STORE service message"). A sender does what senders do: it sends what is open again.
+        entity.dimse_timeout = 10
+        open_ones = list(datasets)
+        for _ in range(4):
+            open_ones = self._offer(entity, open_ones)
+            if not open_ones:
+                return
+        raise AssertionError(f"{len(open_ones)} objects were not answered in four attempts")
+
+    def _offer(self, entity: AE, datasets: Sequence[Dataset]) -> list[Dataset]:
+        """Send over one association; gives those that were not answered. Any answer but success is a failure."""
         association = entity.associate("127.0.0.1", self.port, ae_title="MEDK2N")
         assert association.is_established
-        try:
-            for one in datasets:
-                status = association.send_c_store(one)
-                assert status.Status == 0x0000, status
-        finally:
-            association.release()
+        for number, one in enumerate(datasets):
+            status = association.send_c_store(one)
+            if not status:
+                association.abort()
+                return list(datasets[number:])
+            assert status.Status == 0x0000, status
+        association.release()
+        return []
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of `medk2n` with the configuration of this node."""
