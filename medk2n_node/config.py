@@ -28,6 +28,15 @@ from medk2n_node.config_source import Source, read_source
 
 CONTRASTS = ("T1", "T1C", "T2", "FLAIR", "DWI", "ADC")
 Contrast = Literal["T1", "T1C", "T2", "FLAIR", "DWI", "ADC"]
+ResultKind = Literal["series", "uncertainty", "report", "overlay", "summary", "rejection"]
+RESULT_KINDS: tuple[ResultKind, ...] = (
+    "series",
+    "uncertainty",
+    "report",
+    "overlay",
+    "summary",
+    "rejection",
+)
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
@@ -112,9 +121,8 @@ class DestinationSection(Section):
     host: str = Field(min_length=1, examples=["127.0.0.1"])
     port: int = Field(ge=1, le=65535, examples=[4242])
     tls: bool = False
-    send: tuple[Literal["series", "uncertainty", "report"], ...] = Field(
-        default=("series", "uncertainty", "report"), strict=False
-    )
+    send: tuple[ResultKind, ...] = Field(default=RESULT_KINDS, strict=False)
+    enhanced: bool = False
     commitment: bool = False
 
     @field_validator("commitment")
@@ -181,8 +189,9 @@ class ClassificationOverride(Section):
 
 
 class ClassificationSection(Section):
-    """Site knowledge about series."""
+    """Site knowledge about series, and what follows when the images contradict the headers."""
 
+    on_image_disagreement: Literal["hold", "exclude", "ignore"] = "hold"
     overrides: tuple[ClassificationOverride, ...] = Field(default=(), strict=False)
 
 
@@ -197,17 +206,35 @@ class SynthesisSection(Section):
 
     model: str = ""
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    precision: Literal["auto", "fp32"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    deterministic: Literal["auto", "on", "off"] = "auto"
     batch_slices: int = Field(default=8, ge=1, le=512)
     attempts: int = Field(default=3, ge=1, le=20)
+    site: str = ""
+
+    @model_validator(mode="after")
+    def _bf16_needs_a_gpu(self) -> Self:
+        if self.precision == "bf16" and self.device == "cpu":
+            raise ValueError(
+                'precision "bf16" needs a GPU: a CPU emulates it and is slower; example: precision = "auto"'
+            )
+        return self
 
 
 class ResultsSection(Section):
-    """How the result series are named and numbered."""
+    """Which objects are made of a result, and how they are numbered and called."""
 
     series_number: int = Field(default=9000, ge=1, le=99000)
     content_qualification: Literal["RESEARCH", "SERVICE", "PRODUCT"] = "RESEARCH"
     qualification_decided_by: str = ""
+    uncertainty: bool = True
+    report: bool = True
+    report_when_nothing_made: bool = True
+    overlay: bool = False
+    watermark: bool = False
+    summary: bool = False
+    superseding: Literal["automatic", "hold"] = "automatic"
+    reject_superseded: bool = False
 
     @model_validator(mode="after")
     def _product_is_somebodys_decision(self) -> Self:

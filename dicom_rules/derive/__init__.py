@@ -8,7 +8,7 @@ input. Never: a clock, a file, a random number, and never a header that claims a
 
 from __future__ import annotations
 
-from dicom_rules.derive.account import Account, Decision, Figures, FoundSeries, Superseded
+from dicom_rules.derive.account import Account, Decision, Figures, FoundSeries, Superseded, patient_free
 from dicom_rules.derive.enhanced import can_be_enhanced, enhanced
 from dicom_rules.derive.mr import encode
 from dicom_rules.derive.part10 import to_part10
@@ -20,9 +20,10 @@ from dicom_rules.derive.report import encode_report
 from dicom_rules.derive.series import free_series_number
 from dicom_rules.derive.types import Maker, SyntheticVolume
 from dicom_rules.derive.uids import device_uid, series_uid, sop_uid
-from dicom_rules.derive.uncertainty import Uncertainty, encode_uncertainty
+from dicom_rules.derive.uncertainty import LEVEL_PERCENT, Uncertainty, encode_uncertainty
 
 __all__ = [
+    "LEVEL_PERCENT",
     "Account",
     "Decision",
     "Figures",
@@ -42,6 +43,7 @@ __all__ = [
     "enhanced",
     "free_series_number",
     "is_ours_or_synthetic",
+    "patient_free",
     "series_uid",
     "sop_uid",
     "to_part10",

@@ -64,7 +64,7 @@ def encode_presentation(
             instance_number=1,
             manufacturer=MANUFACTURER,
             manufacturer_model_name=header.ManufacturerModelName,
-            software_versions=tuple(header.SoftwareVersions),
+            software_versions=header.SoftwareVersions[0],  # the envelope brings all
             device_serial_number=header.DeviceSerialNumber,
             content_label=MARK,
             content_description=f"Synthetic {target}, made by a model, not acquired",

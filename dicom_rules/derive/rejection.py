@@ -20,10 +20,12 @@ from dicom_rules.derive.provenance import MANUFACTURER
 from dicom_rules.derive.text import ours
 from dicom_rules.derive.types import Maker
 from dicom_rules.derive.uids import device_uid, object_uid
+from dicom_rules.reading import tolerant
 
 REJECTED = Code("113001", "DCM", "Rejected for Quality Reasons")  # CID 7010
 
 
+@tolerant
 def encode_rejection(
     target: str,
     *,

@@ -20,8 +20,10 @@ from dicom_rules.derive.report_items import SCHEME, content
 from dicom_rules.derive.types import Maker
 from dicom_rules.derive.uids import object_uid
 from dicom_rules.errors import EncodeError
+from dicom_rules.reading import tolerant
 
 
+@tolerant
 def encode_report(
     account: Account,
     *,
@@ -64,7 +66,8 @@ def encode_report(
         synthetic=bool(account.made),
         image=False,
     )
-    evidence = [one.header for one in account.series]
+    evidence = [one.header for one in account.series if "Rows" in one.header]
+    evidence = evidence or [one.header for one in account.series[:1]]
     evidence += [image for decision in account.decisions for image in decision.results]
     evidence += [one.first for one in account.superseded if one.psnr_db is not None]
     with warnings.catch_warnings():

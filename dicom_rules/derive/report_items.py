@@ -174,7 +174,8 @@ def _library_group(series: FoundSeries, patient: Dataset) -> ContainerContentIte
         )
     )
     group.ContentSequence.append(_number(SERIES_COUNT, series.instances, NO_UNITS, _ACQUIRED))
-    group.ContentSequence.append(_image(SOURCE, series.header))
+    if "Rows" in series.header:
+        group.ContentSequence.append(_image(SOURCE, series.header))
     return group
 
 

@@ -100,7 +100,7 @@ def encode_uncertainty(
             instance_number=1,
             manufacturer=MANUFACTURER,
             manufacturer_model_name=header.ManufacturerModelName,
-            software_versions=tuple(header.SoftwareVersions),
+            software_versions=header.SoftwareVersions[0],  # the envelope brings all
             device_serial_number=header.DeviceSerialNumber,
             contains_recognizable_visual_features=False,
             real_world_value_mappings=[

@@ -1,4 +1,4 @@
-"""`medk2n studies list | show | retry`: what became of every study, and why."""
+"""`medk2n studies list | show | retry | release`: what became of every study, and why."""
 
 from __future__ import annotations
 
@@ -77,12 +77,7 @@ def retry_study(context: typer.Context, uid: StudyUid, as_json: JsonFlag = False
     with store.session() as session:
         revision = latest(session, uid)
         if revision is None:
-            raise InputError(
-                code="unknown_study",
-                subject=f"study {uid}",
-                reason="there is no revision of it",
-                cure="medk2n studies list shows what was received",
-            )
+            raise _unknown(uid)
         try:
             state = retry(session, revision, store.clock())
         except IllegalTransition as error:
@@ -97,6 +92,59 @@ def retry_study(context: typer.Context, uid: StudyUid, as_json: JsonFlag = False
         print_json({"study_uid": uid, "revision": number, "state": state.value})
     else:
         people().print(f"Revision {number} is {state.value} again; a running worker takes it up.")
+
+
+@studies.command("release")
+def release_study(context: typer.Context, uid: StudyUid, as_json: JsonFlag = False) -> None:
+    """Let a study go on that is held because it would supersede a synthetic series that was delivered."""
+    from medk2n_node.observe import configure_logging
+    from medk2n_node.store import open_store
+    from medk2n_node.study import IllegalTransition, latest, release
+
+    config = configuration(context)
+    configure_logging(config.observe, process="studies")
+    store = open_store(config)
+    with store.session() as session:
+        revision = latest(session, uid)
+        if revision is None:
+            raise _unknown(uid)
+        try:
+            state = release(session, revision, store.clock())
+        except (IllegalTransition, ValueError) as error:
+            reason = f"revision {revision.number} is {revision.state}: only HELD can be released"
+            if isinstance(error, ValueError):
+                reason = str(error)
+            raise UsageError(
+                code="nothing_to_release",
+                subject=f"study {uid}",
+                reason=reason,
+                cure="medk2n studies show tells what helps",
+            ) from error
+        number = revision.number
+    if as_json:
+        print_json({"study_uid": uid, "revision": number, "state": state.value})
+    else:
+        people().print(f"Revision {number} is released; a running worker takes it up.")
+
+
+def _unknown(uid: str) -> InputError:
+    return InputError(
+        code="unknown_study",
+        subject=f"study {uid}",
+        reason="there is no revision of it",
+        cure="medk2n studies list shows what was received",
+    )
+
+
+_KINDS = {
+    "series": "synthetic series",
+    "enhanced": "synthetic series (Enhanced MR)",
+    "uncertainty": "uncertainty map",
+    "overlay": "overlay",
+    "summary": "summary sheet",
+    "report": "report",
+    "rejection": "note of rejection",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -119,7 +167,17 @@ def _study_lines(document: dict[str, Any]) -> list[str]:
     lines += _plan_lines(document["plan"])
     lines += _report_lines(document["report"])
     for one in document["results"]:
-        lines.append(f"  result: {one['contrast']}, {one['instances']} objects, series {one['series_uid']}")
+        about = f" of {one['contrast']}" if one["contrast"] else ""
+        number = f"{one['instances']} {'object' if one['instances'] == 1 else 'objects'}"
+        lines.append(f"  result: {_KINDS[one['kind']]}{about}, {number}, series {one['series_uid']}")
+    for one in document["superseded"]:
+        measured = one["words"]
+        if one["psnr_db"] is not None:
+            measured = (
+                f"PSNR {one['psnr_db']:.2f} dB, mean absolute error {one['error']:.4f} "
+                "of the 99.5th percentile inside the brain"
+            )
+        lines.append(f"  against the real {one['contrast']} that came later: {measured}")
     lines += [_delivery_line(one) for one in document["deliveries"]]
     lines += _set_aside_lines(document["quarantine"])
     lines += [f"  conflict: {one['sop_uid']}: {one['words']}" for one in document["conflicts"]]

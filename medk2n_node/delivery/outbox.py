@@ -16,21 +16,27 @@ from sqlalchemy.orm import Session
 
 from medk2n_node.delivery.backoff import BackoffRules, delay_seconds, given_up
 from medk2n_node.delivery.scu import Outgoing
-from medk2n_node.delivery.statuses import REJECTED_ATTEMPTS, Answer, Response
-from medk2n_node.store.tables import Delivery, ResultInstance, Transition
+from medk2n_node.delivery.statuses import DECLINED_STATUS, REJECTED_ATTEMPTS, Answer, Response
+from medk2n_node.store.tables import Delivery, ResultInstance, Revision, Transition
 
-MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
+RESTING = ("COMPLETE", "HELD", "REFUSED")
+"""States of a revision that makes nothing and may have a report to deliver."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """How far the deliveries of a revision, or of a revision to one destination, have come."""
+    """How far the deliveries of a revision, or of a revision to one destination, have come.
+
+    `declined`: objects beside the series that a destination has no use for (it supports no such class); they are not
+    counted as `dead`.
+    """
 
     open: int
     done: int
     dead: int
     next_at: datetime | None
     last_error: str | None
+    declined: int = 0
 
 
 def write(
@@ -70,7 +76,13 @@ def write(
 def due(session: Session, revision_id: int, destination: str, now: datetime, storage: Path) -> list[Outgoing]:
     """The objects of a revision that are to be offered to a destination now, in the order they were written."""
     rows = session.execute(
-        select(ResultInstance.sop_uid, ResultInstance.path, ResultInstance.sha256)
+        select(
+            ResultInstance.sop_uid,
+            ResultInstance.sop_class,
+            ResultInstance.path,
+            ResultInstance.sha256,
+            ResultInstance.kind,
+        )
         .join(Delivery, Delivery.sop_uid == ResultInstance.sop_uid)
         .where(
             Delivery.revision_id == revision_id,
@@ -81,8 +93,14 @@ def due(session: Session, revision_id: int, destination: str, now: datetime, sto
         .order_by(Delivery.id)
     )
     return [
-        Outgoing(sop_uid=uid, sop_class=MR_IMAGE_STORAGE, path=storage / path, sha256=digest)
-        for uid, path, digest in rows
+        Outgoing(
+            sop_uid=uid,
+            sop_class=sop_class,
+            path=storage / path,
+            sha256=digest,
+            needed=kind in ("series", "enhanced"),
+        )
+        for uid, sop_class, path, digest, kind in rows
     ]
 
 
@@ -109,7 +127,9 @@ def record(
         row.last_error = None if response.status == "0000" else response.words
         return
     row.last_error = response.words
-    spent = response.answer is Answer.REJECTED and row.attempts >= REJECTED_ATTEMPTS
+    spent = response.answer is Answer.DECLINED or (
+        response.answer is Answer.REJECTED and row.attempts >= REJECTED_ATTEMPTS
+    )
     if row.state != "OPEN":
         return  # superseded meanwhile
     if spent or given_up(written_at(session, row.revision_id, now), now, rules):
@@ -165,7 +185,8 @@ def standing(session: Session, revision_id: int, destination: str | None = None)
     query = select(Delivery).where(Delivery.revision_id == revision_id)
     if destination is not None:
         query = query.where(Delivery.destination == destination)
-    rows = session.scalars(query.order_by(Delivery.id)).all()
+    every = session.scalars(query.order_by(Delivery.id)).all()
+    rows = [row for row in every if not (row.state == "DEAD" and row.last_status == DECLINED_STATUS)]
     open_rows = [row for row in rows if row.state == "OPEN"]
     troubled = [row for row in rows if row.last_error and row.state != "DONE"]
     return Standing(
@@ -174,6 +195,7 @@ def standing(session: Session, revision_id: int, destination: str | None = None)
         dead=sum(row.state == "DEAD" for row in rows),
         next_at=min((row.next_at for row in open_rows), default=None),
         last_error=f"{troubled[-1].destination}: {troubled[-1].last_error}" if troubled else None,
+        declined=len(every) - len(rows),
     )
 
 
@@ -189,16 +211,31 @@ def open_destinations(session: Session, revision_id: int) -> list[str]:
     )
 
 
+def resting_with_open(session: Session) -> list[int]:
+    """The revisions that rest (their work is done) while a report of theirs is still to be delivered."""
+    return list(
+        session.scalars(
+            select(Revision.id)
+            .where(Revision.state.in_(RESTING))
+            .where(Revision.id.in_(select(Delivery.revision_id).where(Delivery.state == "OPEN")))
+            .order_by(Revision.id)
+        )
+    )
+
+
 def all_open_destinations(session: Session) -> list[str]:
     """Every destination that any open row names."""
     return list(session.scalars(select(Delivery.destination).where(Delivery.state == "OPEN").distinct()))
 
 
 def written_at(session: Session, revision_id: int, now: datetime) -> datetime:
-    """When the revision last began to be delivered: the time to give up is counted from here."""
+    """When the revision last began to be delivered: the time to give up is counted from here.
+
+    A report of a revision that makes nothing goes out from the state in which that revision rests.
+    """
     began = session.execute(
         select(func.max(Transition.at)).where(
-            Transition.revision_id == revision_id, Transition.new == "DELIVERING"
+            Transition.revision_id == revision_id, Transition.new.in_(("DELIVERING", *RESTING))
         )
     ).scalar()
     return began or now

@@ -21,19 +21,24 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
-from medk2n_node.delivery.statuses import Answer, Response, judge
+from medk2n_node.delivery.statuses import Answer, Response, decline, judge
+from medk2n_node.store import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
+
+PROPOSED_SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
+"""The transfer syntaxes that we offer for every object, the preferred one first."""
 
 MAX_CONTEXTS = 128  # PS3.8 section 7.1.1.13: presentation context ids are the odd numbers 1 to 255
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outgoing:
-    """One object to send."""
+    """One object to send. `needed`: the peer must take it; otherwise it goes along where its class is supported."""
 
     sop_uid: str
     sop_class: str
     path: Path
     sha256: str
+    needed: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +59,10 @@ class Unreachable(Exception):
     """No association could be made; the words say how far it came."""
 
 
+class NothingAccepted(Unreachable):
+    """The peer answered, but supports none of the classes that were offered."""
+
+
 def send(
     address: Address, objects: Sequence[Outgoing], on_response: Callable[[Outgoing, Response], None]
 ) -> bool:
@@ -65,10 +74,21 @@ def send(
     Raises:
         Unreachable: no association, so nothing was sent.
     """
-    association = _associate(address, {one.sop_class for one in objects})
+    try:
+        association = _associate(address, {one.sop_class for one in objects})
+    except NothingAccepted:
+        if any(one.needed for one in objects):
+            raise
+        for one in objects:
+            on_response(one, decline(one.sop_class))
+        return True
+    accepted = {str(context.abstract_syntax) for context in association.accepted_contexts}
     try:
         for number, one in enumerate(objects):
-            response = _store(association, one, message_id=number % 65535 + 1)
+            if not one.needed and one.sop_class not in accepted:
+                response = decline(one.sop_class)
+            else:
+                response = _store(association, one, message_id=number % 65535 + 1)
             on_response(one, response)
             if not association.is_established:
                 return number == len(objects) - 1
@@ -80,12 +100,14 @@ def send(
 
 def _associate(address: Address, sop_classes: Iterable[str]) -> Association:
     entity = AE(ae_title=address.calling_ae)
+    entity.implementation_class_uid = IMPLEMENTATION_UID
+    entity.implementation_version_name = IMPLEMENTATION_VERSION
     entity.connection_timeout = address.connect_timeout_s
     entity.acse_timeout = address.response_timeout_s
     entity.dimse_timeout = address.response_timeout_s
     entity.network_timeout = address.response_timeout_s
     for sop_class in sorted(sop_classes)[:MAX_CONTEXTS]:
-        entity.add_requested_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+        entity.add_requested_context(sop_class, list(PROPOSED_SYNTAXES))
     association = entity.associate(
         address.host,
         address.port,
@@ -99,7 +121,7 @@ def _associate(address: Address, sop_classes: Iterable[str]) -> Association:
     if association.is_rejected:
         raise Unreachable(f"{where} rejected the association: {_rejection(association)}")
     if association.acceptor.primitive is not None:
-        raise Unreachable(f"{where} accepted none of the offered object types")
+        raise NothingAccepted(f"{where} accepted none of the offered object types")
     raise Unreachable(f"{where} does not answer")
 
 

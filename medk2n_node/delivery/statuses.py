@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from pydicom.uid import UID
+
 REJECTED_ATTEMPTS = 5
 """How often an object is offered to a peer that rejects it for what it is."""
 
@@ -23,6 +25,12 @@ class Answer(Enum):
     """the row stays OPEN and is due again after the backoff"""
     REJECTED = "rejected"
     """the row is DEAD once `REJECTED_ATTEMPTS` are spent"""
+    DECLINED = "declined"
+    """the peer has no use for this class of object, which only goes along with a series: DEAD at once"""
+
+
+DECLINED_STATUS = "declined"
+"""Stands in the ledger where no status came, because the class was refused before anything was sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +44,13 @@ class Response:
     answer: Answer
     status: str | None
     words: str
+
+
+def decline(sop_class: str) -> Response:
+    """The answer for an object beside the series whose SOP class the peer did not accept."""
+    return Response(
+        answer=Answer.DECLINED, status=DECLINED_STATUS, words=f"the peer takes no {UID(sop_class).name}"
+    )
 
 
 _WORDS: dict[int, str] = {
@@ -63,6 +78,17 @@ _LATER = frozenset({0x0110, 0x0210, 0x0213})
 # 0x0111 is a general failure code, but here it is the proof that an earlier attempt got through: our UIDs are
 # digests of what the object was made from, so the same UID is the same object.
 _ACCEPTED = frozenset({0x0000, 0x0111, 0x0107, 0x0116})
+
+
+RANGES: tuple[tuple[str, int], ...] = (("A7xx", 0xA7FF), ("A9xx", 0xA9FF), ("Bxxx", 0xBFFE), ("Cxxx", 0xCFFF))
+"""The ranges of PS3.4 table B.2-1, each with a status that stands for it."""
+
+
+def readings() -> list[tuple[str, Response]]:
+    """Every status with words of its own, every range, any other one, and none at all, as `judge` reads them."""
+    named = [(f"{status:04X}", judge(status)) for status in sorted(_WORDS)]
+    ranges = [(name, judge(status)) for name, status in RANGES]
+    return [*named, *ranges, ("any other", judge(0x0FFF)), ("none", judge(None))]
 
 
 def judge(status: int | None, comment: str = "") -> Response:

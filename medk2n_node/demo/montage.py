@@ -10,38 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dicom_rules.geometry import Volume
-
-Floats = npt.NDArray[np.float32]
+from medk2n_node.synthesis.views import Floats, on_grid, telling_slices, white_level
 
 _ROWS = 5
 _CELL_INCHES = 2.3
-
-
-def on_grid(source: Volume, grid: Volume, slices: npt.NDArray[np.intp]) -> Floats:
-    """Slices of `grid` (indices) as `source` shows them, through the patient's coordinates; (N, R, C)."""
-    if np.allclose(source.affine, grid.affine, atol=1e-3) and source.array.shape == grid.array.shape:
-        return source.array[slices]
-    from scipy import ndimage
-
-    _, rows, columns = grid.array.shape
-    s, r, c = np.meshgrid(slices, np.arange(rows), np.arange(columns), indexing="ij")
-    points = np.stack([c, r, s, np.ones_like(c)]).reshape(4, -1).astype(np.float64)
-    voxels = (np.linalg.inv(source.affine) @ grid.affine @ points)[:3]
-    seen = ndimage.map_coordinates(source.array, voxels[::-1], order=1, mode="constant", cval=0.0)
-    return np.asarray(seen.reshape(len(slices), rows, columns), dtype=np.float32)
-
-
-def _chosen(image: Floats) -> npt.NDArray[np.intp]:
-    """Slices spread over the middle of what is not air."""
-    filled = (image > 0.15 * np.percentile(image, 99.5)).mean(axis=(1, 2))
-    inside = np.flatnonzero(filled > 0.4 * filled.max())
-    places = np.linspace(inside[0], inside[-1], _ROWS + 2)[1:-1]
-    return np.unique(np.rint(places).astype(np.intp))
-
-
-def _top(image: Floats) -> float:
-    seen = image[image > 0]
-    return float(np.percentile(seen, 99.5)) if seen.size else 1.0
 
 
 def draw(
@@ -62,12 +34,12 @@ def draw(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    slices = _chosen(synthetic.array)
+    slices = telling_slices(synthetic.array, _ROWS)
     made = synthetic.array[slices] / scale
     columns: list[tuple[str, Floats, dict[str, Any]]] = []
     for contrast, volume in sources.items():
         image = on_grid(volume, synthetic, slices)
-        columns.append((f"{contrast} (source)", image, {"vmin": 0.0, "vmax": _top(image)}))
+        columns.append((f"{contrast} (source)", image, {"vmin": 0.0, "vmax": white_level(image)}))
     columns.append((f"{target} (synthetic)", made, {"vmin": 0.0, "vmax": 1.1}))
     if truth is not None:
         shown = truth[slices]

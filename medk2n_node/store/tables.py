@@ -17,6 +17,7 @@ from sqlalchemy.types import TypeDecorator
 
 UID_LENGTH = 64  # PS3.5 section 9.1
 AE_LENGTH = 16  # PS3.5 section 6.2, VR AE
+MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 
 
 def utc_text(value: datetime) -> str:
@@ -185,7 +186,11 @@ class Transition(Base):
 
 
 class ResultInstance(Base):
-    """One object that we made, on disk; `sha256` is of the whole file."""
+    """One object that we made, on disk; `sha256` is of the whole file.
+
+    `kind`: series | enhanced | uncertainty | overlay | summary | report | rejection. `contrast` is empty for a
+    report, which is about the whole study.
+    """
 
     __tablename__ = "result_instance"
 
@@ -195,6 +200,32 @@ class ResultInstance(Base):
     contrast: Mapped[str] = mapped_column(String(16))
     path: Mapped[str] = mapped_column(String(255))
     sha256: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(16), server_default="series")
+    sop_class: Mapped[str] = mapped_column(String(UID_LENGTH), server_default=MR_IMAGE_STORAGE)
+
+
+class TruthScore(Base):
+    """How a synthetic series compared with a real series of its contrast that came later (drift).
+
+    Measured inside the brain: `psnr_db`, and `error`, the mean absolute error in units of the real series' 99.5th
+    percentile there; null with the reason in `words` where they could not be measured.
+    """
+
+    __tablename__ = "truth_score"
+    __table_args__ = (UniqueConstraint("synthetic_series_uid", "truth_series_uid"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=True)
+    study_uid: Mapped[str] = mapped_column(ForeignKey("study.study_uid"), index=True)
+    revision_id: Mapped[int] = mapped_column(ForeignKey("revision.id"))
+    contrast: Mapped[str] = mapped_column(String(16))
+    synthetic_series_uid: Mapped[str] = mapped_column(String(UID_LENGTH))
+    truth_series_uid: Mapped[str] = mapped_column(String(UID_LENGTH))
+    model_digest: Mapped[str] = mapped_column(String(64), index=True)
+    psnr_db: Mapped[float | None]
+    error: Mapped[float | None]
+    voxels: Mapped[int] = mapped_column(default=0)
+    words: Mapped[str] = mapped_column(Text)
+    measured_at: Mapped[datetime]
 
 
 class Delivery(Base):

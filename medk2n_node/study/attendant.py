@@ -16,13 +16,15 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 
 from dicom_rules.derive import is_ours_or_synthetic
 from medk2n_node.delivery import outbox
+from medk2n_node.models import ModelUnusable
 from medk2n_node.observe import get_logger
 from medk2n_node.store.tables import Instance, Revision
 from medk2n_node.study import intake, revisions, slots
 from medk2n_node.study.completion import CompletionRules
 from medk2n_node.study.context import Context
 from medk2n_node.study.delivery_step import close_delivery
-from medk2n_node.study.states import ACTIVE, State
+from medk2n_node.study.plan_step import MODEL_UNUSABLE
+from medk2n_node.study.states import ACTIVE, IllegalTransition, State
 from medk2n_node.study.synthesis_step import fail_revision
 from medk2n_node.study.workflow import Engine
 
@@ -64,6 +66,7 @@ class Attendant:
             self._rechecked = now
             self._queued.clear()
             self._take_over(now)
+            self._release_held(now)
         self._queue()
 
     def _settle(self, now: datetime) -> None:
@@ -131,6 +134,13 @@ class Attendant:
                         steps.append(Owed(revision_id=row.id, state=state, stay=stay))
                 elif state is not State.ENCODED:
                     steps.append(Owed(revision_id=row.id, state=state, stay=stay))
+            for revision_id in outbox.resting_with_open(session):
+                state = State(revisions.get(session, revision_id).state)
+                stay = revisions.entered_by(session, revision_id, state)
+                steps += [
+                    Owed(revision_id=revision_id, state=State.DELIVERING, stay=stay, destination=name)
+                    for name in outbox.open_destinations(session, revision_id)
+                ]
         return steps
 
     def _queue_delivery(self, owed: Owed) -> None:
@@ -146,6 +156,32 @@ class Attendant:
     def _give_up(self, owed: Owed, words: str) -> None:
         log.error("a step cannot run", revision_id=owed.revision_id, reason=words)
         fail_revision(self._context, owed.revision_id, words)
+
+    def _release_held(self, now: datetime) -> None:
+        """Studies that wait for a model that can be used go on when there is one."""
+        with self._context.store.reading() as session:
+            held = session.scalars(
+                select(Revision.id).where(Revision.state == State.HELD.value, Revision.code == MODEL_UNUSABLE)
+            ).all()
+        if not held:
+            return
+        try:
+            self._context.bundle()
+        except ModelUnusable as error:
+            log.warning("studies wait for a model", studies=len(held), reason=str(error))
+            return
+        for revision_id in held:
+            try:
+                with self._context.store.session() as session:
+                    revisions.move(
+                        session,
+                        revisions.get(session, revision_id),
+                        State.SETTLED,
+                        now=now,
+                        words="the model in force can be used again",
+                    )
+            except (revisions.Overtaken, IllegalTransition):
+                log.debug("somebody else moved this revision", revision_id=revision_id)
 
     def _take_over(self, now: datetime) -> None:
         with self._context.store.reading() as session:

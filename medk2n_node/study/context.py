@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
+from dicom_rules.derive import Maker
 from medk2n_node.config import Config
 from medk2n_node.store import Store
 
@@ -32,13 +33,27 @@ def node_version() -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """Passed to every step. `bundle()` gives the weights in force and loads them on the first call.
+    """Passed to every step. `bundle()` gives the weights in force now; it raises ModelUnusable where they are none.
 
-    `synthesize` stands in for `model.synthesize` in tests; None is the model itself.
+    `bundle_named(digest)` gives the weights that a study in progress began with; where it is None only the weights in
+    force can be had. `synthesize` stands in for `model.synthesize` in tests; None is the model itself.
     """
 
     config: Config
     store: Store
     bundle: Callable[[], Bundle]
     clock: Clock = utc_now
+    bundle_named: Callable[[str], Bundle] | None = field(default=None)
     synthesize: Callable[..., Any] | None = field(default=None)
+
+    def maker(self, station: str, bundle: Bundle) -> Maker:
+        """What the headers of the results say about this node and the weights."""
+        return Maker(
+            node_version=node_version(),
+            model_name=bundle.name,
+            model_version=bundle.version,
+            model_digest=bundle.digest,
+            ae_title=self.config.node.ae_title,
+            station=station,
+            content_qualification=self.config.results.content_qualification,
+        )

@@ -39,5 +39,9 @@ def close_delivery(context: Context, revision_id: int) -> str:
             if standing.done
             else "no destination is configured: the results stay in the storage folder"
         )
+        if standing.declined:
+            words += (
+                f"; {standing.declined} beside the series found no use (the destination takes no such object)"
+            )
         revisions.move(session, revision, State.DELIVERED, now=now, words=words)
         return revision.state

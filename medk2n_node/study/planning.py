@@ -13,15 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dicom_rules import CONTRASTS
-from dicom_rules.classify import ClassifyRules, SeriesClass, classify, in_their_study
+from dicom_rules.classify import ClassifyRules, SeriesClass, classify, in_their_study, with_image_votes
 from dicom_rules.errors import ClassifyError
 from dicom_rules.protocols import Abilities, Plan, Problem, plan
 from medk2n_node.config import Config
 from medk2n_node.rules import classify_rules, plan_rules
 from medk2n_node.study.reading import SeriesOnDisk, read_series, series_numbers
+from medk2n_node.synthesis import image_votes
 
 if TYPE_CHECKING:
     from model import Bundle
+
+
+BESIDE = ("enhanced", "uncertainty", "overlay", "summary")
+"""The kinds of object that go with each synthetic series."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +34,8 @@ class Planned:
     """A plan and what follows from it for the synthesis.
 
     `work_key` is a digest of everything the results depend on (source objects, targets, weights): two revisions
-    with the same key are the same work. `numbers` is the Series Number of each target.
+    with the same key are the same work. `numbers` is the Series Number of each target, and of its other kinds of
+    object under "kind:contrast"; "report" and "rejection" are about the whole study.
     """
 
     plan: Plan
@@ -61,7 +67,8 @@ def make_plan(
     """
     series = {uid: read_series(uid, paths) for uid, paths in sorted(files.items())}
     overrides = classify_rules(config)
-    classes = in_their_study([_classify(one, overrides) for one in series.values()])
+    headers_say = in_their_study([_classify(one, overrides) for one in series.values()])
+    classes = _after_the_images(headers_say, files, config, bundle)
     made = plan(
         classes,
         abilities=Abilities(contrasts=tuple(bundle.contrasts), key_preference=bundle.key_preference),
@@ -70,10 +77,19 @@ def make_plan(
     )
     return Planned(
         plan=made,
-        work_key=_work_key(made, bundle.digest, content),
+        work_key=_work_key(made, bundle.digest, content, config),
         model_digest=bundle.digest,
         numbers=_numbers(made, config.results.series_number, series_numbers(series) | set(numbers_taken)),
     )
+
+
+def _after_the_images(
+    classes: Sequence[SeriesClass], files: Mapping[str, Sequence[Path]], config: Config, bundle: Bundle
+) -> tuple[SeriesClass, ...]:
+    what_follows = config.classification.on_image_disagreement
+    if what_follows == "ignore":
+        return tuple(classes)
+    return with_image_votes(classes, image_votes(files, classes, bundle), on_disagreement=what_follows)
 
 
 def _patient_problems(
@@ -123,8 +139,10 @@ def _unreadable(one: SeriesOnDisk, sentence: str) -> SeriesClass:
     )
 
 
-def _work_key(made: Plan, model_digest: str, content: Mapping[str, str]) -> str:
+def _work_key(made: Plan, model_digest: str, content: Mapping[str, str], config: Config) -> str:
     digest = hashlib.sha256(model_digest.encode())
+    if config.results.watermark:  # other pixels are other work
+        digest.update(b"\nwatermark")
     for target in sorted(made.to_make, key=lambda target: target.contrast):
         digest.update(f"\n{target.contrast} {target.key} {made.reference}".encode())
         for source in sorted(target.sources):
@@ -142,4 +160,16 @@ def _numbers(made: Plan, base: int, used: set[int]) -> dict[str, int]:
             number += 1
         taken.add(number)
         numbers[target.contrast] = number
+    for place, name in enumerate(_beside(made), start=1):
+        number = base + 10 + place
+        while number in taken:
+            number += 1
+        taken.add(number)
+        numbers[name] = number
     return numbers
+
+
+def _beside(made: Plan) -> list[str]:
+    """What is numbered after the series: every other kind of each target, then what is about the study."""
+    targets = sorted((one.contrast for one in made.to_make), key=CONTRASTS.index)
+    return [f"{kind}:{target}" for kind in BESIDE for target in targets] + ["report", "rejection"]

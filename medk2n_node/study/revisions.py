@@ -24,9 +24,16 @@ from medk2n_node.store.tables import (
     RevisionInstance,
     Transition,
 )
-from medk2n_node.study.states import State, can_be_superseded, check
+from medk2n_node.study.states import IllegalTransition, State, can_be_superseded, check
 
 log = get_logger("study")
+
+
+SUPERSEDES = "supersedes"
+"""The code of a revision that is held because it would supersede what was delivered."""
+
+NO_RESULTS = ("report", "rejection")
+"""Kinds of object that tell about a revision and are no result of a synthesis."""
 
 
 class Overtaken(Exception):
@@ -165,7 +172,9 @@ def retry(session: Session, revision: Revision, now: datetime) -> State:
     new = State.SETTLED
     if old is State.FAILED:
         if session.scalars(
-            select(ResultInstance).where(ResultInstance.revision_id == revision.id).limit(1)
+            select(ResultInstance)
+            .where(ResultInstance.revision_id == revision.id, ResultInstance.kind.not_in(NO_RESULTS))
+            .limit(1)
         ).first():
             new = State.DELIVERING
         elif revision.plan is not None:
@@ -175,6 +184,22 @@ def retry(session: Session, revision: Revision, now: datetime) -> State:
     if new is State.DELIVERING:
         outbox.reopen(session, revision.id, now)
     return new
+
+
+def release(session: Session, revision: Revision, now: datetime) -> State:
+    """What a person says with `studies release`: a revision held for superseding may go on.
+
+    Raises IllegalTransition when the revision is not held, ValueError when it is held for another reason, which
+    nobody can wave through.
+    """
+    if State(revision.state) is not State.HELD:
+        raise IllegalTransition(State(revision.state), State.SETTLED)
+    if revision.code != SUPERSEDES:
+        raise ValueError(f"it is held for another reason ({revision.code}: {revision.words})")
+    released = [*revision.evidence.get("released", []), SUPERSEDES]
+    revision.evidence = {**revision.evidence, "released": released}
+    move(session, revision, State.SETTLED, now=now, words="a person released it")
+    return State.SETTLED
 
 
 def instances(session: Session, revision_id: int) -> list[Instance]:

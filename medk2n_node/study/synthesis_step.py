@@ -7,22 +7,29 @@ kill or by another worker, writes the same files again and the same rows.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from dicom_rules.derive import Maker
-from medk2n_node.delivery import outbox
+from medk2n_node.models import ModelUnusable
 from medk2n_node.observe import get_logger
-from medk2n_node.store.tables import ResultInstance, Revision, Transition
-from medk2n_node.study import revisions
-from medk2n_node.study.context import Context, node_version
+from medk2n_node.store.tables import Revision, Transition
+from medk2n_node.study import kinds, revisions
+from medk2n_node.study.context import Context
+from medk2n_node.study.planning import BESIDE
+from medk2n_node.study.reporting import Outcome, objects_about
 from medk2n_node.study.states import State
-from medk2n_node.synthesis import Job, Product, Refused, Target, run
+from medk2n_node.study.superseding import SERIES, Older, from_json
+from medk2n_node.synthesis import Job, MadeObject, Product, Refused, Target, run
+
+if TYPE_CHECKING:
+    from model import Bundle
 
 log = get_logger("study")
 LOOK_SECONDS = 2.0
@@ -42,16 +49,17 @@ def synthesize_revision(context: Context, revision_id: int) -> str:
     if begun is None:
         with context.store.reading() as session:
             return revisions.get(session, revision_id).state
-    job, station = begun
-    bundle = context.bundle()
+    job, station, bundle = begun
+    maker = context.maker(station, bundle)
     try:
         product = run(
             job,
             write=context.store.write_result,
             bundle=bundle,
-            maker=_maker(context, station),
+            maker=maker,
             device=context.config.synthesis.device,
             batch_slices=context.config.synthesis.batch_slices,
+            site=context.config.synthesis.site,
             progress=_Watch(context, revision_id),
             synthesize=context.synthesize,
         )
@@ -59,11 +67,11 @@ def synthesize_revision(context: Context, revision_id: int) -> str:
         log.info("superseded during the synthesis", revision_id=revision_id)
         return State.SUPERSEDED.value
     except Refused as refusal:
-        return _refuse(context, revision_id, refusal)
+        return _refuse(context, revision_id, refusal, maker)
     except Exception as error:
         _note_error(context, revision_id, f"{type(error).__name__}: {error}")
         raise
-    return _finish(context, revision_id, product)
+    return _finish(context, revision_id, product, bundle, maker)
 
 
 def fail_revision(context: Context, revision_id: int, words: str) -> None:
@@ -109,9 +117,21 @@ class _Watch:
             raise NotWanted
 
 
-def _begin_attempt(context: Context, revision_id: int) -> tuple[Job, str] | None:
-    """Count an attempt and give its job and station name; None when there is nothing (more) to attempt."""
-    digest = context.bundle().digest
+def _bundle_for(context: Context, revision_id: int) -> Bundle | ModelUnusable:
+    """The weights in force for a revision that has not begun; those that it began with for one that has."""
+    with context.store.reading() as session:
+        revision = revisions.get(session, revision_id)
+        begun = revision.state == State.SYNTHESIZING.value and context.bundle_named is not None
+        digest = (revision.report or {}).get("work", {}).get("model_digest", "")
+    try:
+        return context.bundle_named(digest) if begun and context.bundle_named else context.bundle()
+    except ModelUnusable as error:
+        return error
+
+
+def _begin_attempt(context: Context, revision_id: int) -> tuple[Job, str, Bundle] | None:
+    """Count an attempt and give its job, station name and weights; None when there is nothing (more) to attempt."""
+    bundle = _bundle_for(context, revision_id)
     with context.store.session() as session:
         revision = revisions.get(session, revision_id)
         state = State(revision.state)
@@ -122,10 +142,12 @@ def _begin_attempt(context: Context, revision_id: int) -> tuple[Job, str] | None
         ):
             return None
         now = context.clock()
-        if state is State.PLANNED and revision.report["work"]["model_digest"] != digest:
-            revisions.move(
-                session, revision, State.SETTLED, now=now, words="the model was exchanged after the plan"
-            )
+        if isinstance(bundle, ModelUnusable) or bundle.digest != revision.report["work"]["model_digest"]:
+            # Planned anew with the weights in force, or held by the plan where there are none that can be used.
+            words = "the model was exchanged after the plan"
+            if isinstance(bundle, ModelUnusable):
+                words = f"{bundle.subject}: {bundle.reason}"
+            revisions.move(session, revision, State.SETTLED, now=now, words=words)
             return None
         if revision.attempt >= context.config.synthesis.attempts:
             stage = revision.stage or "the start"
@@ -144,15 +166,20 @@ def _begin_attempt(context: Context, revision_id: int) -> tuple[Job, str] | None
             revisions.move(session, revision, State.SYNTHESIZING, now=now)
         revision.attempt += 1
         work = revision.report["work"]
-        return _job(session, revision, revision.plan, work, context.store.root), str(work["station"])
+        job = _job(session, revision, revision.plan, work, context)
+        return job, str(work["station"]), bundle
 
 
 def _job(
-    session: Session, revision: Revision, plan: Mapping[str, Any], work: Mapping[str, Any], storage: Path
+    session: Session,
+    revision: Revision,
+    plan: Mapping[str, Any],
+    work: Mapping[str, Any],
+    context: Context,
 ) -> Job:
     paths: dict[str, list[Path]] = {}
     for row in revisions.instances(session, revision.id):
-        paths.setdefault(row.series_uid, []).append(storage / row.path)
+        paths.setdefault(row.series_uid, []).append(context.store.root / row.path)
     targets = tuple(
         Target(
             contrast=one["contrast"],
@@ -160,6 +187,12 @@ def _job(
             key=one["key"],
             reasons=tuple(one["reasons"]),
             series_number=int(work["numbers"][one["contrast"]]),
+            numbers={
+                kind: int(work["numbers"][f"{kind}:{one['contrast']}"])
+                for kind in BESIDE
+                if f"{kind}:{one['contrast']}" in work["numbers"]
+            },
+            supersedes=tuple(work.get("supersedes", {}).get(one["contrast"], ())),
         )
         for one in plan["targets"]
         if one["decision"] == "make"
@@ -174,36 +207,84 @@ def _job(
         series={
             contrast: tuple(paths[uid]) for contrast, uid in plan["present"].items() if contrast in needed
         },
+        forms=kinds.forms(context.config),
     )
 
 
-def _maker(context: Context, station: str) -> Maker:
-    bundle = context.bundle()
-    return Maker(
-        node_version=node_version(),
-        model_name=bundle.name,
-        model_version=bundle.version,
-        model_digest=bundle.digest,
-        ae_title=context.config.node.ae_title,
-        station=station,
-        content_qualification=context.config.results.content_qualification,
+def _refuse(context: Context, revision_id: int, refusal: Refused, maker: Maker) -> str:
+    outcome = Outcome(
+        state=State.REFUSED.value,
+        code=refusal.code,
+        words=f"{refusal.subject}: {refusal.reason}",
+        release=refusal.cure or "",
     )
-
-
-def _refuse(context: Context, revision_id: int, refusal: Refused) -> str:
+    told = _told(context, revision_id, outcome, maker, targets=refusal.targets)
     with context.store.session() as session:
         revision = revisions.get(session, revision_id)
         if revision.state == State.SYNTHESIZING.value:
+            now = context.clock()
+            revision.report = {
+                **(revision.report or {}),
+                "targets": {name: dict(one) for name, one in refusal.targets.items()},
+                "notes": list(told.notes),
+            }
+            kinds.count(session, context.config, revision_id, told.objects, now)
             revisions.move(
                 session,
                 revision,
                 State.REFUSED,
-                now=context.clock(),
-                code=refusal.code,
-                words=f"{refusal.subject}: {refusal.reason}",
-                release=refusal.cure or None,
+                now=now,
+                code=outcome.code,
+                words=outcome.words,
+                release=outcome.release or None,
             )
         return revision.state
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Told:
+    """The objects that tell of a revision, and the notes that stay with it."""
+
+    objects: tuple[MadeObject, ...]
+    notes: tuple[str, ...]
+    superseded: tuple[Older, ...]
+
+
+def _told(
+    context: Context,
+    revision_id: int,
+    outcome: Outcome,
+    maker: Maker,
+    *,
+    targets: Mapping[str, Mapping[str, Any]],
+    notes: Sequence[str] = (),
+    made: Sequence[MadeObject] = (),
+) -> _Told:
+    """Write the report of a revision whose synthesis ended, and what marks the older results it supersedes."""
+    with context.store.reading() as session:
+        revision = revisions.get(session, revision_id)
+        report, plan = revision.report or {}, revision.plan or {}
+    newer = {one.contrast: one.series_uid for one in reversed(made) if one.kind in SERIES}
+    older = tuple(
+        replace(one, by_series_uid=newer[one.contrast]) if one.by == "newer" else one
+        for one in from_json(report.get("superseded", []))
+        if one.by == "real" or one.contrast in newer  # what was to replace it may not have been made
+    )
+    objects, why_none = objects_about(
+        context,
+        revision_id,
+        outcome,
+        maker=maker,
+        plan=plan,
+        work=report["work"],
+        targets=targets,
+        notes=notes,
+        made=made,
+        older=older,
+    )
+    return _Told(
+        objects=tuple(objects), notes=(*notes, why_none) if why_none else tuple(notes), superseded=older
+    )
 
 
 def _note_error(context: Context, revision_id: int, words: str) -> None:
@@ -212,10 +293,19 @@ def _note_error(context: Context, revision_id: int, words: str) -> None:
         revision.report = {**(revision.report or {}), "last_error": words}
 
 
-def _finish(context: Context, revision_id: int, product: Product) -> str:
+def _finish(context: Context, revision_id: int, product: Product, bundle: Bundle, maker: Maker) -> str:
     """The objects are on disk: their rows, the outbox and the change of state in one transaction."""
-    bundle = context.bundle()
-    destinations = [one.name for one in context.config.destinations if "series" in one.send]
+    series = len({one.series_uid for one in product.objects if one.kind in SERIES})
+    words = f"{len(product.objects)} objects of {series} series"
+    told = _told(
+        context,
+        revision_id,
+        Outcome(state=State.ENCODED.value, code=None, words=words, release=""),
+        maker,
+        targets=product.targets,
+        notes=product.notes,
+        made=product.objects,
+    )
     with context.store.session() as session:
         revision = revisions.get(session, revision_id)
         if revision.state != State.SYNTHESIZING.value:
@@ -226,17 +316,6 @@ def _finish(context: Context, revision_id: int, product: Product) -> str:
                 Transition.id == revisions.entered_by(session, revision_id, State.SYNTHESIZING)
             )
         ).one()
-        for one in product.objects:
-            session.merge(
-                ResultInstance(
-                    sop_uid=one.sop_uid,
-                    revision_id=revision_id,
-                    series_uid=one.series_uid,
-                    contrast=one.contrast,
-                    path=one.path,
-                    sha256=one.sha256,
-                )
-            )
         report = dict(revision.report or {})
         report.pop("last_error", None)
         revision.report = {
@@ -244,12 +323,15 @@ def _finish(context: Context, revision_id: int, product: Product) -> str:
             "model": {"name": bundle.name, "version": bundle.version, "digest": bundle.digest},
             "targets": {name: dict(one) for name, one in product.targets.items()},
             "registrations": {name: dict(one) for name, one in product.registrations.items()},
-            "notes": list(product.notes),
+            "superseded": [one.to_json() for one in told.superseded],
+            "notes": list(told.notes),
             "seconds": {**product.seconds, "synthesis": round((now - began).total_seconds(), 3)},
         }
-        words = f"{len(product.objects)} objects in {len({one.series_uid for one in product.objects})} series"
+        made = [*product.objects, *told.objects]
+        words = f"{len(made)} objects in {len({one.series_uid for one in made})} series"
         revisions.move(session, revision, State.ENCODED, now=now, words=words)
-        outbox.write(session, revision_id, [one.sop_uid for one in product.objects], destinations, now)
-        goes_to = ", ".join(destinations) or "no destination"
-        revisions.move(session, revision, State.DELIVERING, now=now, words=f"to {goes_to}")
+        goes_to = ", ".join(kinds.count(session, context.config, revision_id, made, now))
+        revisions.move(
+            session, revision, State.DELIVERING, now=now, words=f"to {goes_to or 'no destination'}"
+        )
         return revision.state

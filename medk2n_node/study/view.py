@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from medk2n_node.delivery.statuses import DECLINED_STATUS
 from medk2n_node.errors import InputError
 from medk2n_node.store.tables import (
     Conflict,
@@ -22,11 +23,15 @@ from medk2n_node.store.tables import (
     Series,
     Study,
     Transition,
+    TruthScore,
 )
 from medk2n_node.study import revisions
 from medk2n_node.study.states import State
 
 RECEIVED_ONLY = "received; no worker has looked at it yet"
+KINDS = ("series", "enhanced", "uncertainty", "overlay", "summary", "report", "rejection")
+"""The kinds of result in the order in which they are shown."""
+
 ALL_SET_ASIDE = "no object of this study could be taken in; each was set aside with its reason"
 
 
@@ -92,6 +97,7 @@ def show_document(session: Session, study_uid: str) -> dict[str, Any]:
         "plan": newest.plan if newest else None,
         "report": _report(newest),
         "results": _results(session, rows),
+        "superseded": _superseded(session, study_uid),
         "deliveries": _deliveries(session, rows),
         "quarantine": [_set_aside(row) for row in quarantined],
         "conflicts": _conflicts(session, study_uid),
@@ -187,37 +193,75 @@ def _report(revision: Revision | None) -> dict[str, Any] | None:
 
 
 def _results(session: Session, rows: Sequence[Revision]) -> list[dict[str, Any]]:
+    """One entry per series that was made: by revision, the images first, then what tells about them."""
     numbers = {row.id: row.number for row in rows}
     found = session.execute(
         select(
             ResultInstance.revision_id,
+            ResultInstance.kind,
             ResultInstance.contrast,
             ResultInstance.series_uid,
             func.count(),
             func.min(ResultInstance.path),
         )
         .where(ResultInstance.revision_id.in_(numbers))
-        .group_by(ResultInstance.revision_id, ResultInstance.contrast, ResultInstance.series_uid)
-        .order_by(ResultInstance.revision_id, ResultInstance.contrast)
+        .group_by(
+            ResultInstance.revision_id,
+            ResultInstance.kind,
+            ResultInstance.contrast,
+            ResultInstance.series_uid,
+        )
+    ).all()
+    ordered = sorted(
+        found, key=lambda row: (numbers[row.revision_id], KINDS.index(row.kind), row.contrast, row.series_uid)
     )
     return [
         {
             "revision": numbers[revision_id],
-            "contrast": contrast,
+            "kind": kind,
+            "contrast": contrast or None,
             "series_uid": series_uid,
             "instances": number,
             "first_file": path,
         }
-        for revision_id, contrast, series_uid, number, path in found
+        for revision_id, kind, contrast, series_uid, number, path in ordered
+    ]
+
+
+def _superseded(session: Session, study_uid: str) -> list[dict[str, Any]]:
+    """The errors of synthetic series, measured against real ones that came later."""
+    rows = session.scalars(
+        select(TruthScore).where(TruthScore.study_uid == study_uid).order_by(TruthScore.id)
+    ).all()
+    return [
+        {
+            "contrast": row.contrast,
+            "synthetic_series_uid": row.synthetic_series_uid,
+            "real_series_uid": row.truth_series_uid,
+            "psnr_db": row.psnr_db,
+            "error": row.error,
+            "voxels": row.voxels,
+            "words": row.words,
+            "measured_at": row.measured_at,
+        }
+        for row in rows
     ]
 
 
 def _deliveries(session: Session, rows: Sequence[Revision]) -> list[dict[str, Any]]:
-    """One entry per revision and destination, with the newest trouble in words."""
+    """One entry per revision and destination, with the newest trouble in words; `kinds` counts by kind of object.
+
+    `declined` counts what went along with a series to a destination that takes no such object.
+    """
     numbers = {row.id: row.number for row in rows}
     entries: dict[tuple[int, str], dict[str, Any]] = {}
-    ledger = session.scalars(select(Delivery).where(Delivery.revision_id.in_(numbers)).order_by(Delivery.id))
-    for row in ledger:
+    ledger = session.execute(
+        select(Delivery, ResultInstance.kind)
+        .join(ResultInstance, ResultInstance.sop_uid == Delivery.sop_uid)
+        .where(Delivery.revision_id.in_(numbers))
+        .order_by(Delivery.id)
+    )
+    for row, kind in ledger:
         entry = entries.setdefault(
             (row.revision_id, row.destination),
             {
@@ -227,6 +271,8 @@ def _deliveries(session: Session, rows: Sequence[Revision]) -> list[dict[str, An
                 "open": 0,
                 "done": 0,
                 "dead": 0,
+                "declined": 0,
+                "kinds": {},
                 "attempts": 0,
                 "next_at": None,
                 "done_at": None,
@@ -234,8 +280,15 @@ def _deliveries(session: Session, rows: Sequence[Revision]) -> list[dict[str, An
                 "last_error": None,
             },
         )
+        declined = row.state == "DEAD" and row.last_status == DECLINED_STATUS
+        standing = "declined" if declined else row.state.lower()
         entry["objects"] += 1
-        entry[row.state.lower()] += 1
+        entry[standing] += 1
+        counted = entry["kinds"].setdefault(
+            kind, {"objects": 0, "open": 0, "done": 0, "dead": 0, "declined": 0}
+        )
+        counted["objects"] += 1
+        counted[standing] += 1
         entry["attempts"] = max(entry["attempts"], row.attempts)
         entry["last_status"] = row.last_status or entry["last_status"]
         entry["last_error"] = row.last_error or entry["last_error"]

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import functools
 import os
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from medk2n_node.config import Config
+from medk2n_node.models import ModelService
 from medk2n_node.observe import get_logger
 from medk2n_node.store import Store, open_store
 from medk2n_node.study import slots
 from medk2n_node.study.attendant import Attendant
 from medk2n_node.study.context import Context, utc_now
 from medk2n_node.study.workflow import Engine
-
-if TYPE_CHECKING:
-    from model import Bundle
 
 log = get_logger("study")
 
@@ -35,16 +30,16 @@ def run_worker(config: Config, *, stop: threading.Event, ready: Callable[[str], 
         ready: called once with the executor id, when studies are being looked after.
 
     Raises:
-        model.BundleError: the weights cannot be used.
+        ModelUnusable: the weights in force cannot be used.
         StoreError: the storage or the database cannot be used.
     """
-    bundle = _bundle_loader(config)
+    bundle = ModelService(config)
     _use_all_cores()
     bundle()  # a worker without usable weights must not say that it is ready
     store = open_store(config)
     with store.session() as session:
         slot = slots.acquire(session, utc_now(), slots.this_host(), os.getpid())
-    context = Context(config=config, store=store, bundle=bundle)
+    context = Context(config=config, store=store, bundle=bundle, bundle_named=bundle.named)
     heart = threading.Thread(target=_beat, args=(store, slot, stop), name="heartbeat", daemon=True)
     heart.start()
     engine = Engine(context, slot.executor_id)
@@ -83,16 +78,6 @@ def _beat(store: Store, slot: slots.Slot, stop: threading.Event) -> None:
             log.warning("the heartbeat could not be written", error=str(error))
             if time.monotonic() - renewed > slots.LEASE.total_seconds():
                 os._exit(1)
-
-
-def _bundle_loader(config: Config) -> Callable[[], Bundle]:
-    @functools.lru_cache(maxsize=1)
-    def load() -> Bundle:
-        import model
-
-        return model.load_bundle(Path(config.synthesis.model) if config.synthesis.model else None)
-
-    return load
 
 
 def _use_all_cores() -> None:

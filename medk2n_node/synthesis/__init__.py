@@ -8,7 +8,23 @@ torch only when it runs.
 
 from __future__ import annotations
 
-from medk2n_node.synthesis.job import Job, MadeObject, Product, Progress, Refused, Target
+from medk2n_node.synthesis.files import write_objects
+from medk2n_node.synthesis.job import Forms, Job, MadeObject, Product, Progress, Refused, Target
+from medk2n_node.synthesis.opinion import image_votes
 from medk2n_node.synthesis.run import run
+from medk2n_node.synthesis.truth import Measured, measure
 
-__all__ = ["Job", "MadeObject", "Product", "Progress", "Refused", "Target", "run"]
+__all__ = [
+    "Forms",
+    "Job",
+    "MadeObject",
+    "Measured",
+    "Product",
+    "Progress",
+    "Refused",
+    "Target",
+    "image_votes",
+    "measure",
+    "run",
+    "write_objects",
+]

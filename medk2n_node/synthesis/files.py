@@ -16,8 +16,8 @@ Write = Callable[[str, bytes], str]
 """Writes bytes under a name below the results folder, durably, and gives their SHA-256."""
 
 
-def write_objects(write: Write, contrast: str, datasets: Sequence[Dataset]) -> list[MadeObject]:
-    """Write the objects of one series; their names are digests of their UIDs, so no header names a file."""
+def write_objects(write: Write, kind: str, contrast: str, datasets: Sequence[Dataset]) -> list[MadeObject]:
+    """Write the objects of one kind; their names are digests of their UIDs, so no header names a file."""
     made = []
     for dataset in datasets:
         uid = str(dataset.SOPInstanceUID)
@@ -26,8 +26,10 @@ def write_objects(write: Write, contrast: str, datasets: Sequence[Dataset]) -> l
         made.append(
             MadeObject(
                 sop_uid=uid,
+                sop_class=str(dataset.SOPClassUID),
                 series_uid=str(dataset.SeriesInstanceUID),
                 contrast=contrast,
+                kind=kind,
                 path=f"{FOLDER}/{relative}",
                 sha256=write(relative, to_part10(dataset)),
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,31 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """One contrast to make: from which contrasts, which of them leads, the plan's reasons, its series number."""
+    """One contrast to make: from which contrasts, which of them leads, the plan's reasons, its series number.
+
+    `numbers`: the Series Number of each other kind of object; `supersedes`: Series Instance UIDs of older synthetic
+    series of this contrast.
+    """
 
     contrast: str
     sources: tuple[str, ...]
     key: str
     reasons: tuple[str, ...]
     series_number: int
+    numbers: Mapping[str, int] = field(default_factory=dict)
+    supersedes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forms:
+    """Which objects to make of each result. `enhanced` is made where the sources are; `classic` otherwise always."""
+
+    classic: bool = True
+    enhanced: bool = False
+    uncertainty: bool = False
+    overlay: bool = False
+    summary: bool = False
+    watermark: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,15 +58,21 @@ class Job:
     reference: str
     targets: tuple[Target, ...]
     series: Mapping[str, tuple[Path, ...]]
+    forms: Forms = field(default_factory=Forms)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MadeObject:
-    """One object on disk; `path` is relative to the storage root, `sha256` that of the whole file."""
+    """One object on disk; `path` is relative to the storage root, `sha256` that of the whole file.
+
+    `kind` as the table of results has it; `contrast` is empty where the object is about the whole study.
+    """
 
     sop_uid: str
+    sop_class: str
     series_uid: str
     contrast: str
+    kind: str
     path: str
     sha256: str
 
@@ -65,4 +89,19 @@ class Product:
 
 
 class Refused(SafetyError):
-    """The study cannot be synthesised safely; the reason is for a person to read."""
+    """The study cannot be synthesised safely; the reason is for a person to read.
+
+    `targets` is the report of what the model declined, where it came so far.
+    """
+
+    def __init__(
+        self,
+        *,
+        code: str,
+        subject: str,
+        reason: str,
+        cure: str,
+        targets: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        super().__init__(code=code, subject=subject, reason=reason, cure=cure)
+        self.targets = dict(targets or {})

@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset
 
-from dicom_rules.derive import Maker, SyntheticVolume, encode
+from dicom_rules.derive import LEVEL_PERCENT, Maker, SyntheticVolume
 from dicom_rules.errors import GeometryError
 from dicom_rules.geometry import Volume
 from medk2n_node.synthesis.files import Write, write_objects
 from medk2n_node.synthesis.job import Job, MadeObject, Product, Progress, Refused, Target
 from medk2n_node.synthesis.ladder import climb_down, resolve_device
+from medk2n_node.synthesis.objects import result_objects
 from medk2n_node.synthesis.sources import read_headers, read_volume
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def run(
     maker: Maker,
     device: str = "auto",
     batch_slices: int = 8,
+    site: str = "",
     progress: Progress | None = None,
     synthesize: Synthesize | None = None,
 ) -> Product:
@@ -47,6 +49,7 @@ def run(
         maker: what the header says about the node and the model.
         device: auto, cpu or cuda[:n]; where memory runs out smaller batches and then the CPU are tried.
         batch_slices: slices given to the network at once.
+        site: whose images these are, of the model's sites; "" = unknown.
         progress: told the stage and its share done; may raise to end the run.
         synthesize: the function to call in place of `model.synthesize`.
 
@@ -75,6 +78,7 @@ def run(
             bundle=bundle,
             device=device,
             batch_slices=batch_slices,
+            site=site,
             progress=report,
             synthesize=synthesize,
         )
@@ -84,24 +88,25 @@ def run(
         notes.extend(outputs.dropped.values())
         for target in group:
             result = outputs.targets[target.contrast]
-            targets[target.contrast] = _target_report(target, result, outputs)
+            targets[target.contrast] = _target_report(target, result, outputs, bundle)
             if result.abstained:
                 continue
             report("encode", 0.0)
             with _timed(seconds, "encode"):
-                datasets = encode(
-                    _synthetic(target, result, outputs, reference),
-                    reference=volumes[reference],
-                    reference_headers=headers[reference],
-                    source_series={contrast: headers[contrast] for contrast in sources},
+                made = result_objects(
+                    _synthetic(target, result, outputs, reference, watermark=job.forms.watermark),
+                    result.uncertainty,
+                    target=target,
+                    volumes={contrast: volumes[contrast] for contrast in sources},
+                    headers={contrast: headers[contrast] for contrast in sources},
+                    summary=targets[target.contrast],
                     maker=maker,
-                    revision=job.revision,
-                    series_number=target.series_number,
-                    made_at=job.made_at,
+                    job=job,
                 )
             report("write", 0.0)
             with _timed(seconds, "write"):
-                objects.extend(write_objects(write, target.contrast, datasets))
+                for kind, datasets in made.items():
+                    objects.extend(write_objects(write, kind, target.contrast, datasets))
 
     if not objects:
         reasons = [reason for one in targets.values() for reason in one["reasons"]]
@@ -110,6 +115,7 @@ def run(
             subject=f"study {job.study_uid}",
             reason="; ".join(reasons) or "the model made none of the targets",
             cure="Look at the source series; a later revision of the study is tried again",
+            targets=targets,
         )
     return Product(
         objects=tuple(objects),
@@ -122,7 +128,7 @@ def run(
 
 def _read(contrast: str, paths: Sequence[Path]) -> tuple[Volume, list[Dataset]]:
     try:
-        return read_volume(paths), read_headers(paths)
+        return read_volume(paths, contrast), read_headers(paths, contrast)
     except GeometryError as error:
         raise Refused(
             code=error.code,
@@ -140,6 +146,7 @@ def _synthesize(
     bundle: Bundle,
     device: str,
     batch_slices: int,
+    site: str,
     progress: Progress,
     synthesize: Synthesize | None,
 ) -> Outputs:
@@ -156,13 +163,14 @@ def _synthesize(
 
     def attempt(place: str, size: int) -> Outputs:
         outputs: Outputs = call(
-            images, targets, bundle, reference=reference, progress=progress, device=place, batch_slices=size
-        )
+            images, targets, bundle, reference=reference, progress=progress, device=place, batch_slices=size,
+            site=site or None,
+        )  # fmt: skip
         return outputs
 
     try:
         return climb_down(attempt, resolve_device(device), batch_slices)
-    except model.ImagingError as error:
+    except (model.ImagingError, model.RequestError) as error:
         raise Refused(code=error.code, subject=error.subject, reason=error.reason, cure=error.cure) from error
 
 
@@ -178,7 +186,9 @@ def _groups(job: Job) -> list[tuple[tuple[tuple[str, ...], str], list[Target]]]:
     return list(groups.items())
 
 
-def _synthetic(target: Target, result: TargetResult, outputs: Outputs, reference: str) -> SyntheticVolume:
+def _synthetic(
+    target: Target, result: TargetResult, outputs: Outputs, reference: str, *, watermark: bool
+) -> SyntheticVolume:
     # A source that could not be aligned was dropped, and is no source of the result.
     used = tuple(source for source in target.sources if source not in outputs.dropped)
     return SyntheticVolume(
@@ -198,6 +208,8 @@ def _synthetic(target: Target, result: TargetResult, outputs: Outputs, reference
             for source in used
             if source in outputs.registrations
         },
+        supersedes=target.supersedes,
+        watermark=watermark,
     )
 
 
@@ -212,13 +224,20 @@ def _matrix(transform: Any) -> npt.NDArray[np.float64]:
     return inverse
 
 
-def _target_report(target: Target, result: TargetResult, outputs: Outputs) -> dict[str, Any]:
+def _target_report(target: Target, result: TargetResult, outputs: Outputs, bundle: Bundle) -> dict[str, Any]:
+    inside = result.uncertainty[result.uncertainty > 0]
+    half_width = float(inside.mean(dtype=np.float64)) if inside.size else 0.0
     return {
         "key": outputs.keys[target.contrast],
         "sources": list(target.sources),
         "scale": float(result.scale),
         "contributions": {name: float(weight) for name, weight in result.contributions.items()},
         "quality": {name: float(value) for name, value in result.quality.items()},
+        "interval": {
+            "percent": LEVEL_PERCENT,
+            "half_width": round(half_width / max(float(result.scale), 1.0), 4),
+            "calibrated": bundle.interval_factor is not None,
+        },
         "abstained": bool(result.abstained),
         "reasons": list(result.reasons),
         "series_number": target.series_number,

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from dicom_rules.geometry import Volume
-from medk2n_node.demo.montage import draw, on_grid
+from medk2n_node.demo.montage import draw
 from medk2n_node.demo.score import score
+from medk2n_node.synthesis.views import on_grid
 
 
 @pytest.fixture

@@ -122,8 +122,13 @@ def test_a_study_runs_from_settled_to_delivered_with_a_reason_for_every_move(ben
         "DELIVERING",
         "DELIVERED",
     ]
-    assert [(one["contrast"], one["instances"]) for one in document["results"]] == [("FLAIR", 12)]
-    assert document["deliveries"][0]["done"] == 12
+    assert [(one["kind"], one["contrast"], one["instances"]) for one in document["results"]] == [
+        ("series", "FLAIR", 12),
+        ("uncertainty", "FLAIR", 1),
+        ("report", None, 1),
+    ]
+    assert document["deliveries"][0]["done"] == 14
+    assert document["deliveries"][0]["kinds"]["series"]["done"] == 12
     assert document["report"]["model"]["name"] == "fake"
 
 
@@ -253,14 +258,16 @@ def test_late_objects_that_are_no_source_repeat_unfinished_work_under_the_same_u
     revision = bench.settle()
     plan_revision(bench.context, revision)
     synthesize_revision(bench.context, revision)
-    first = {row["series_uid"] for row in bench.show()["results"]}
+    first = {row["series_uid"] for row in bench.show()["results"] if row["kind"] != "report"}
     _send_localizer(bench, tmp_path)
     second = bench.settle()
     assert plan_revision(bench.context, second) == "PLANNED"
     assert synthesize_revision(bench.context, second) == "DELIVERING"
     document = bench.show()
-    assert {row["series_uid"] for row in document["results"]} == first
-    assert [(one["revision"], one["open"]) for one in document["deliveries"]] == [(2, 12)]
+    assert {row["series_uid"] for row in document["results"] if row["kind"] != "report"} == first
+    # What the first revision's report told is closed with it; the second tells what it found itself.
+    waiting = {one["revision"]: (one["open"], one["dead"]) for one in document["deliveries"]}
+    assert waiting == {1: (0, 1), 2: (14, 0)}
 
 
 def _send_localizer(bench: Bench, tmp_path: Path) -> None:
@@ -306,8 +313,8 @@ def test_dead_letters_fail_the_revision_with_the_last_answer_and_can_be_retried(
         outbox.discard(session, "pacs", "this destination is no longer configured")
     assert close_delivery(bench.context, revision) == "FAILED"
     assert bench.show()["words"] == (
-        "12 of 12 deliveries were not accepted; pacs: this destination is no longer configured"
+        "14 of 14 deliveries were not accepted; pacs: this destination is no longer configured"
     )
     with bench.store.session() as session:
         assert revisions.retry(session, revisions.get(session, revision), bench.now).value == "DELIVERING"
-    assert bench.show()["deliveries"][0]["open"] == 12
+    assert bench.show()["deliveries"][0]["open"] == 14

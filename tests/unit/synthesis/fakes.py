@@ -18,6 +18,8 @@ class FakeBundle:
     digest: str = "ab" * 32
     name: str = "fake"
     version: str = "1"
+    interval_factor: float | None = None
+    identity: Any = None
     contrasts: tuple[str, ...] = model.CONTRASTS
     key_preference: Mapping[str, Mapping[str, float]] = field(
         default_factory=lambda: {source: dict.fromkeys(model.CONTRASTS, 10.0) for source in model.CONTRASTS}
@@ -53,6 +55,7 @@ def fake_synthesize(
     progress: Callable[[str, float], None] | None = None,
     device: str = "cpu",
     batch_slices: int = 8,
+    site: str | None = None,
 ) -> model.Outputs:
     """The reference itself, scaled to 0..1000, as every target."""
     assert reference is not None
