@@ -1,4 +1,4 @@
-"""Write the parts of docs/ that come from the code: the states, the configuration, the list of commands.
+"""Write the parts of docs/ that come from the code: states, configuration, commands, the conformance statement.
 
     make docs                        writes them
     python docs/build.py --check     exit code 1 and a list of the pages that are behind the code
@@ -139,11 +139,21 @@ def needs(package: str) -> set[str]:
     return {re.sub(r"[-_.]+", "-", name).lower() for name in names}
 
 
+def conformance() -> str:
+    """The conformance statement of a node with the default configuration, less the title that the page has."""
+    from dicom_rules.conformance import to_markdown
+    from medk2n_node.cli.conformance import document_of
+    from medk2n_node.config import Config
+
+    return to_markdown(document_of(Config())).partition("\n\n")[2].rstrip("\n")
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "states-diagram": states_diagram,
     "states-table": states_table,
     "configuration": configuration,
     "commands": commands,
+    "conformance": conformance,
     "dependencies": dependencies,
 }
 

@@ -16,6 +16,7 @@ from typer.exceptions import TyperException
 from medk2n_node.cli import (
     classify,
     config,
+    conformance,
     demo,
     doctor,
     echo,
@@ -28,7 +29,7 @@ from medk2n_node.cli import (
 )
 from medk2n_node.cli.context import Invocation, print_json
 
-COMMANDS = (serve, demo, send, classify, plan, synthesize, studies, models, echo, doctor, config)
+COMMANDS = (serve, demo, send, classify, plan, synthesize, studies, models, echo, doctor, conformance, config)
 
 app = typer.Typer(
     name="medk2n",
