@@ -6,7 +6,6 @@ them over shared and per-frame functional groups (PS3.3 C.8.13.5). Nothing is de
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,9 @@ LARMOR_MHZ_PER_TESLA = 42.577
 GAUSS_PER_TESLA = 10_000
 HIGHEST_FIELD_T = 100
 """GE states the field of old scanners in gauss (15000)."""
+
+HIGHEST_VALUE = 1e6
+"""No time (ms), length (mm) or angle of a scan reaches this."""
 
 ECHO_STEP_MS = 0.1
 """Echo times closer than this are one echo, written with different rounding."""
@@ -130,8 +132,8 @@ def facts_of(headers: Sequence[Dataset], samples: Sequence[Sample]) -> Facts:
     names += [text(header, Tag(tag)) for tag in tables.sequence_name_tags]
     names = [name for name in distinct(names) if name]
     rows = [row for row in map(tables.sequence, names) if row is not None]
-    field = _number(places, "MagneticFieldStrength")
-    frequency = _number(places, "ImagingFrequency", "TransmitterFrequency")
+    field = _positive(_number(places, "MagneticFieldStrength"))
+    frequency = _positive(_number(places, "ImagingFrequency", "TransmitterFrequency"))
     if field is not None and field > HIGHEST_FIELD_T:
         field /= GAUSS_PER_TESLA
     elif not field and frequency:
@@ -152,10 +154,10 @@ def facts_of(headers: Sequence[Dataset], samples: Sequence[Sample]) -> Facts:
         options=frozenset(word.upper() for word in _texts(places, "ScanOptions") if word),
         three_d={"3D": True, "2D": False}.get(acquisition_type),
         echo_times=tuple(sorted({s.echo_time for s in samples if s.echo_time is not None})),
-        repetition_time=_number(places, "RepetitionTime"),
-        inversion_times=_numbers(places, "InversionTime") or _numbers(places, "InversionTimes"),
+        repetition_time=_positive(_number(places, "RepetitionTime")),
+        inversion_times=_plausible(_numbers(places, "InversionTime") or _numbers(places, "InversionTimes")),
         inversion_stated=_text(places, "InversionRecovery").upper() == "YES",
-        flip_angle=_number(places, "FlipAngle"),
+        flip_angle=_positive(_number(places, "FlipAngle")),
         echo_train=_number(places, "EchoTrainLength"),
         bandwidth=_number(places, "PixelBandwidth"),
         epi_factor=number(header, Tag(0x20011013)),
@@ -167,8 +169,8 @@ def facts_of(headers: Sequence[Dataset], samples: Sequence[Sample]) -> Facts:
         b_values=tuple(sorted({s.b_value for s in samples if s.b_value is not None})),
         directional=any(s.directional for s in samples),
         isotropic=any(s.isotropic for s in samples),
-        in_plane_mm=_numbers(places, "PixelSpacing"),
-        thickness_mm=_number(places, "SliceThickness"),
+        in_plane_mm=_plausible(_numbers(places, "PixelSpacing")),
+        thickness_mm=_positive(_number(places, "SliceThickness")),
         rows=int(number(header, "Rows") or 0),
         arterial_spin_labelling=any("MRArterialSpinLabelingSequence" in group for group in groups),
         flow_encoded=_text(places, "PhaseContrast").upper() == "YES"
@@ -283,7 +285,12 @@ def _number(places: Sequence[Dataset], *keywords: str) -> float | None:
 
 
 def _positive(value: float | None) -> float | None:
-    return value if value is not None and value > 0 and math.isfinite(value) else None
+    """The value where it can be one of a scan at all; damaged headers hold -461359 and 1e300."""
+    return value if value is not None and 0 < value < HIGHEST_VALUE else None
+
+
+def _plausible(values: Sequence[float]) -> tuple[float, ...]:
+    return tuple(value for value in values if 0 <= value < HIGHEST_VALUE)
 
 
 def _codes(places: Sequence[Dataset], keyword: str) -> frozenset[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -16,6 +17,7 @@ from importlib.resources import files
 _SEPARATORS = re.compile(r"[\s_\-./\\,;:()\[\]{}<>|=#&'\"^~]+")
 _GLUED_AGENT = re.compile(r"\+\s*(c|gd|km|mdc|ce|k)\b")
 _DIRECTIONS = re.compile(r"\b\d+\s?dir(s|ection|ections|ektionen)?\b|\bdir\d+\b")
+LAST_LATIN_LETTER = 0x24F
 _B_VALUE = re.compile(r"(?<![a-z0-9])s?b\s?=?\s?(\d{2,5})(?![0-9])")
 
 
@@ -50,9 +52,21 @@ class _Entry:
 
 
 def normalised(name: str) -> str:
-    """Lower case, separators to single blanks; "+c" and "t2*" stay words, "+C" glued to a word comes loose."""
-    loose = _GLUED_AGENT.sub(lambda match: f" +{match.group(1)} ", name.lower())
+    """Lower case without accents, separators to single blanks; "+c" and "t2*" stay words, a glued "+C" comes loose."""
+    loose = _GLUED_AGENT.sub(lambda match: f" +{match.group(1)} ", _plain(name))
     return " ".join(_SEPARATORS.sub(" ", loose).split())
+
+
+def _plain(name: str) -> str:
+    """Lower case; full-width signs as ASCII, Latin letters without accents (sites write "Schädel" and "Schadel")."""
+    wide = unicodedata.normalize("NFKC", name).lower()
+    return "".join(_bare(letter) for letter in wide)
+
+
+def _bare(letter: str) -> str:
+    if ord(letter) > LAST_LATIN_LETTER:
+        return letter  # the marks of kana and hangul are no accents
+    return unicodedata.normalize("NFD", letter)[0]
 
 
 def names_of(series_names: Iterable[str], *, wider_names: Iterable[str] = ()) -> Names:
@@ -109,7 +123,10 @@ def _table() -> Mapping[str, Mapping[str, _Entry]]:
     content = tomllib.loads(files("dicom_rules.classify").joinpath("names.toml").read_text("utf-8"))
     return {
         group: {
-            what: _Entry(words=tuple(entry["words"]), parts=tuple(entry["parts"]))
+            what: _Entry(
+                words=tuple(dict.fromkeys(_plain(word) for word in entry["words"])),
+                parts=tuple(dict.fromkeys(_plain(part) for part in entry["parts"])),
+            )
             for what, entry in entries.items()
         }
         for group, entries in content.items()

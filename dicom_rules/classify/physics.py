@@ -42,6 +42,14 @@ SCOUT_TR_MS, SCOUT_VOXEL_MM = 5.5, 1.4
 SCOUT_THICKNESS_MM = 8.0
 COARSE_2D_MM = 2.0
 
+INFLOW_TR_MS, INFLOW_FLIP_DEG = (15, 45), 25
+"""Time-of-flight angiography: a repetition that saturates what stands still, and a flip angle that spares the blood
+flowing in (Laub, Magn Reson Imaging Clin N Am 3:391, 1995). A T1-weighted volume at this repetition turns by 30°."""
+
+SHORTEST_2D_TR_MS = 60
+"""A 2-D gradient echo that repeats faster excites one slice after the other: scout, angiogram or cine. One that shows
+T1 interleaves all its slices within 100 to 300 ms."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
@@ -117,6 +125,8 @@ def _is_echo_planar(facts: Facts, named: str) -> bool:
 def _spin_echo(facts: Facts, tr: float, te: float) -> Reading:
     ti = facts.inversion_time
     timing = f"TR {tr:g} ms, TE {te:g} ms" + (f", TI {ti:g} ms" if ti else "")
+    if len({time for time in facts.inversion_times if time > 1}) > 1:
+        return _none(f"two inversions ({timing} and more) null two tissues: double inversion recovery")
     if ti is not None and ti < STIR_TI_MS:
         return _none(f"a short inversion time ({timing}) nulls fat: STIR", kind="structural")
     prepared = is_prepared(facts)
@@ -214,6 +224,9 @@ def _gradient_echo(facts: Facts, tr: float, te: float, series_echoes: int) -> Re
     scout = _scout(facts, tr)
     if scout:
         return _none(scout, kind="localizer")
+    inflow = _inflow(facts, tr, flip, timing)
+    if inflow:
+        return _none(inflow, kind="angiography")
     if flip >= 35 and tr < 12 and "SP" not in facts.variant:
         return _none(f"a balanced steady state ({timing}) is weighted by T2/T1")
     coarse = facts.three_d is False and max(facts.in_plane_mm, default=0) >= COARSE_2D_MM
@@ -245,6 +258,20 @@ def _scout(facts: Facts, tr: float) -> str:
     if voxel >= SCOUT_VOXEL_MM and thickness >= SCOUT_VOXEL_MM:
         return f"a very fast, coarse gradient echo (TR {tr:g} ms, {voxel:g} x {thickness:g} mm) is a scout"
     return ""
+
+
+def _inflow(facts: Facts, tr: float, flip: float, timing: str) -> str:
+    """Why an unprepared gradient echo may be an angiogram; empty when it is not."""
+    if facts.three_d is False and tr < SHORTEST_2D_TR_MS:
+        return f"a 2-D gradient echo this fast ({timing}) takes slice after slice: a scout or an inflow angiogram"
+    if not INFLOW_TR_MS[0] <= tr <= INFLOW_TR_MS[1]:
+        return ""
+    if flip <= INFLOW_FLIP_DEG:
+        return f"a gradient echo that spares inflowing blood ({timing}) fits time-of-flight angiography"
+    marked = ("FC" in facts.options and "flow compensation") or (
+        "MTC" in facts.variant and "magnetisation transfer"
+    )
+    return f"a gradient echo with {marked} ({timing}) fits time-of-flight angiography" if marked else ""
 
 
 def _unknown_family(facts: Facts, tr: float, te: float) -> Reading:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,9 @@ MR_CLASSES = frozenset(
         uid.LegacyConvertedEnhancedMRImageStorage,
     }
 )
+
+_COMPUTING_SOFTWARE = re.compile(r"synthetic ?mr|symri|\bmagic\b", re.IGNORECASE)
+"""SyMRI, and the form of it that GE sells as MAGiC; both sign their outputs with the software, not the contrast."""
 
 PLANES_APART_COSINE = 0.985
 """Normals more than 10 degrees apart belong to different planes."""
@@ -58,13 +62,14 @@ def synthetic(headers: Sequence[Dataset]) -> Provenance | None:
         why = is_ours_or_synthetic(header)
         if why:
             return Provenance(kind="synthetic", reason="synthetic", sentence=why[:1].upper() + why[1:])
-    maker = text(headers[0], "Manufacturer").upper()
-    if "SYNTHETICMR" in maker.replace(" ", ""):
-        return Provenance(
-            kind="synthetic",
-            reason="synthetic",
-            sentence="Made by SyntheticMR: computed from maps, not acquired",
-        )
+    for keyword in ("Manufacturer", "ManufacturerModelName", "SoftwareVersions"):
+        found = _COMPUTING_SOFTWARE.search(text(headers[0], keyword))
+        if found:
+            return Provenance(
+                kind="synthetic",
+                reason="synthetic",
+                sentence=f"Made by {found.group(0)}: computed from maps, not acquired",
+            )
     return None
 
 

@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import Any
 
 from dicom_rules import CONTRASTS
+from dicom_rules.classify import normalised
 from dicom_rules.errors import ProtocolError
 
 KEYS = ("name", "matches", "codes", "body_parts", "sites", "expects", "sources", "requires")
@@ -162,7 +163,7 @@ def _protocol(source: str, number: int, table: Any) -> Protocol:
     return Protocol(
         name=name,
         expects=expected,
-        matches=tuple(word.lower() for word in _words(subject, "matches", table.get("matches", []))),
+        matches=tuple(normalised(word) for word in _words(subject, "matches", table.get("matches", []))),
         codes=_codes(subject, table.get("codes", [])),
         body_parts=tuple(word.upper() for word in _words(subject, "body_parts", table.get("body_parts", []))),
         sites=_patterns(subject, table.get("sites", [])),
