@@ -13,9 +13,10 @@ from medk2n_node.errors import UsageError
 
 if TYPE_CHECKING:
     from dicom_rules.classify import SeriesClass
-    from dicom_rules.protocols import Abilities, Plan, Problem
+    from dicom_rules.protocols import Plan, Problem
     from medk2n_node.cli.folder import Classified, SeriesFolder
     from medk2n_node.config import Config
+    from model import Bundle
 
 
 def register(app: typer.Typer) -> None:
@@ -36,17 +37,23 @@ def plan(
     as_json: JsonFlag = False,
 ) -> None:
     """Show the plan of a study: what is present, what is made of what, and a sentence for each decision."""
+    from dicom_rules.protocols import Abilities
     from dicom_rules.protocols import plan as plan_study
     from medk2n_node.cli.folder import classify_folder
+    from medk2n_node.models import load_in_force
     from medk2n_node.rules import classify_rules, plan_rules
 
     config = configuration(context)
     rules = plan_rules(config)
     classified = classify_folder(directory, headers_only=headers_only, rules=classify_rules(config))
     series = classified.studies[_one_study(directory, classified, study)]
+    bundle = load_in_force(config)
+    classes = [one for _, one in series]
+    if not headers_only:
+        classes = _after_the_images(series, config, bundle)
     made = plan_study(
-        [one for _, one in series],
-        abilities=_abilities(config),
+        classes,
+        abilities=Abilities(contrasts=tuple(bundle.contrasts), key_preference=bundle.key_preference),
         rules=rules,
         problems=_two_patients(series),
     )
@@ -68,13 +75,19 @@ def _one_study(directory: Path, classified: Classified, wanted: str | None) -> s
     )
 
 
-def _abilities(config: Config) -> Abilities:
-    """What the weights in force can make; the plan of the node depends on them in the same way."""
-    from dicom_rules.protocols import Abilities
-    from medk2n_node.models import load_in_force
+def _after_the_images(
+    series: tuple[tuple[SeriesFolder, SeriesClass], ...], config: Config, bundle: Bundle
+) -> list[SeriesClass]:
+    """The second opinion of the images, as the node asks for it."""
+    from dicom_rules.classify import with_image_votes
+    from medk2n_node.synthesis import image_votes
 
-    bundle = load_in_force(config)
-    return Abilities(contrasts=tuple(bundle.contrasts), key_preference=bundle.key_preference)
+    classes = [one for _, one in series]
+    what_follows = config.classification.on_image_disagreement
+    if what_follows == "ignore":
+        return classes
+    files = {one.series_uid: folder.files for folder, one in series}
+    return list(with_image_votes(classes, image_votes(files, classes, bundle), on_disagreement=what_follows))
 
 
 def _two_patients(series: tuple[tuple[SeriesFolder, SeriesClass], ...]) -> list[Problem]:
