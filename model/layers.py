@@ -84,6 +84,11 @@ def _closed(inputs: int, outputs: int) -> nn.Linear | None:
     return layer
 
 
+def squash(logit: Tensor, bound: float = 4.0) -> Tensor:
+    """Sigmoid whose logit keeps within +-bound, so that a weight that has become sure can still change its mind."""
+    return torch.sigmoid(bound * torch.tanh(logit / bound))
+
+
 def upsample(x: Tensor, factor: int = 2) -> Tensor:
     """Bilinear upsampling by an integer factor."""
     return nn.functional.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)

@@ -25,9 +25,13 @@ from model.scan import MultiScaleNet
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkConfig:
-    """The architecture, as stored in a bundle. `sites` are names; number 0 is the unknown site."""
+    """The architecture, as stored in a bundle. `sites` are names; number 0 is the unknown site.
+
+    `sam2_checkpoint`: sha256 of the official weights that the encoder began with (model.encoder.load_sam2_checkpoint).
+    """
 
     encoder: str = "nano"
+    sam2_checkpoint: str | None = None
     contrasts: tuple[str, ...] = CONTRASTS
     sites: tuple[str, ...] = (UNKNOWN,)
     embed: int = 32
@@ -102,7 +106,7 @@ class MedK2N(nn.Module):
         self.config = config = config or NetworkConfig()
         encoder = ENCODERS[config.encoder]
         width, embed, count = encoder.width, config.embed, len(config.contrasts)
-        self.encoder = ImageEncoder(encoder)
+        self.encoder = ImageEncoder(encoder, sam2_input=config.sam2_checkpoint is not None)
         self.detail_fine = nn.Sequential(nn.Conv2d(3, config.fine, 3, padding=1), nn.GELU())
         self.detail_half = nn.Sequential(
             nn.Conv2d(config.fine, config.half, 3, stride=2, padding=1), nn.GELU()
@@ -209,8 +213,9 @@ class MedK2N(nn.Module):
         e_i, e_j = e_source[aux], e_target[wanted]
         pooled = feature.mean(dim=(3, 4))  # (B, K, D)
         error = base_errors.mean(dim=2).detach()  # (B, N, 2, h, w)
+        difference = (key_feature[:, wanted] - feature[:, aux]).abs().mean(dim=(3, 4))
         w_global, task, memory = self.preweight(
-            pooled[:, [keys[j] for j in wanted]], pooled[:, aux], first.pooled[:, wanted], e_i, e_j,
+            pooled[:, [keys[j] for j in wanted]], pooled[:, aux], difference, first.pooled[:, wanted], e_i, e_j,
             error.mean(dim=(3, 4))[:, wanted], label,
         )  # fmt: skip
         history = self.history[[sources[i] for i in aux], [targets[j] for j in wanted]]

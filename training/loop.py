@@ -22,6 +22,9 @@ from training.losses import Weights, cmim_loss, total_loss
 from training.sampling import Batch, PatternSampler, Sampler, Stage, stage_at
 from training.simulation.labels import LabelHead
 
+#: Last layers of the weight networks.
+DECISIONS = ("preweight.weight.2.", "threshold.threshold.2.", "effiweight.calculator.2.")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -37,6 +40,7 @@ class Recipe:
     ema: float = 0.997
     simulated: float = 0.15
     random_key: float = 0.25
+    spoilt: float = 0.35  # share of batches with a source that should be turned down
     evaluate_every: int = 400
     identity_from: float = 0.25  # share of the steps after which CMIM joins: an image first, then whose it is
     seed: int = 20260214
@@ -74,7 +78,7 @@ def _rate(step: int, recipe: Recipe) -> float:
 @torch.no_grad()
 def update_history(network: MedK2N, p: Prediction, batch: Batch, momentum: float = 0.99) -> None:
     """p_ij from this batch: gain of the fused over the base image, exact where a target has one auxiliary source."""
-    if not p.pairs or len(batch.sources) != 2:
+    if not p.pairs or len(batch.sources) != 2 or bool(batch.spoilt.any()):
         return
     area = batch.brain.sum(dim=(1, 2, 3)).clamp_min(1)
     for column, (i, j) in enumerate(p.pairs):
@@ -91,11 +95,20 @@ def update_history(network: MedK2N, p: Prediction, batch: Batch, momentum: float
         row[4] = torch.log1p(torch.expm1(row[4]) + 1)
 
 
+def _sound(keys: list[int], batch: Batch) -> list[int]:
+    """The same keys, but for a spoilt one: what an auxiliary source can be turned down against is a sound key."""
+    bad = batch.spoilt.any(dim=0).tolist()
+    sound = [i for i, spoilt in enumerate(bad) if not spoilt]
+    return [k if not bad[k] else sound[k % len(sound)] for k in keys]
+
+
 def _begin_with(network: MedK2N, path: Path) -> None:
     """The averaged weights of another training, but for modules that are new here."""
     earlier = torch.load(path, weights_only=False)["average"]
+    # What decides begins anew: a gate that an earlier training has driven into its bound would stay there.
+    earlier = {k: v for k, v in earlier.items() if not k.startswith(DECISIONS)}
     absent, unknown = network.load_state_dict(earlier, strict=False)
-    new = [k for k in absent if ".site." not in k and not k.startswith("site.")]
+    new = [k for k in absent if ".site." not in k and not k.startswith(("site.", *DECISIONS))]
     if unknown or new:
         raise ValueError(f"{path} is of another architecture: unknown {unknown[:5]}, missing {new[:5]}")
 
@@ -138,7 +151,9 @@ def train(
         betas=(0.9, 0.98),
     )
     patterns = PatternSampler([tuple(c.contrasts) for c in cases], weights)
-    sampler = Sampler(cases, weights, heads, size=recipe.size, simulated=recipe.simulated, sites=sites)
+    sampler = Sampler(
+        cases, weights, heads, size=recipe.size, simulated=recipe.simulated, sites=sites, spoilt=recipe.spoilt
+    )
     state_file, log_file = out / "state.pt", out / "log.csv"
     first = 0
     if state_file.exists():
@@ -165,6 +180,7 @@ def train(
         keys = None
         if rng.random() < recipe.random_key:
             keys = [int(rng.integers(len(batch.sources))) for _ in batch.targets]
+        keys = _sound(network.keys(batch.sources, batch.targets) if keys is None else keys, batch)
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * _rate(step, recipe)
         network.train()

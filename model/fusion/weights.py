@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model.layers import mlp, start_at
+from model.layers import mlp, squash, start_at
 
 TAU_MIN, TAU_MAX = 0.05, 0.9  # equation 5
 EPSILON = 0.001  # equation 7
@@ -52,6 +52,7 @@ class PreWeightNet(nn.Module):
         self,
         key: Tensor,
         aux: Tensor,
+        difference: Tensor,
         base: Tensor,
         source: Tensor,
         target: Tensor,
@@ -60,17 +61,20 @@ class PreWeightNet(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Pooled (B, P, D) features, embeddings (P, E), quality (B, P, 2), target label (P,).
 
+        `difference` is the pooled distance of key and auxiliary features place by place: two images of the same head
+        that do not lie on each other differ in it, not in their means.
+
         Returns:
             w_global (B, P), task vector (B, P, D), retrieved memory (B, P, D).
         """
         batch = key.shape[0]
         e_i, e_j = (e[None].expand(batch, -1, -1) for e in (source, target))
-        x = self.task_aware(torch.cat([key, aux, (key - aux).abs(), base, e_i, e_j], dim=-1))
+        x = self.task_aware(torch.cat([key, aux, difference, base, e_i, e_j], dim=-1))
         q = self.task_encoder(torch.cat([key, e_j, quality], dim=-1))
         bank = self.memory[label]  # (P, D, slots)
         attention = torch.softmax(torch.einsum("bpd,pds->bps", q, bank) / math.sqrt(self.width), dim=-1)
         retrieved = torch.einsum("bps,pds->bpd", attention, bank)  # equation 2
-        w = torch.sigmoid(self.weight(torch.cat([x, retrieved], dim=-1)).squeeze(-1))  # equation 3
+        w = squash(self.weight(torch.cat([x, retrieved], dim=-1)).squeeze(-1))  # equation 3
         return w, x, retrieved
 
 
@@ -91,7 +95,7 @@ class ThresholdNet(nn.Module):
         c = self.compatibility(torch.cat([source, target], dim=-1))
         fixed = torch.cat([c, history], dim=-1)[None].expand(batch, -1, -1)
         gate = self.controller(torch.cat([w_global[..., None], memory, fixed], dim=-1))
-        tau = TAU_MIN + (TAU_MAX - TAU_MIN) * torch.sigmoid(self.threshold(gate).squeeze(-1))
+        tau = TAU_MIN + (TAU_MAX - TAU_MIN) * squash(self.threshold(gate).squeeze(-1))
         return tau, gate
 
 
@@ -120,7 +124,7 @@ class EffiWeightNet(nn.Module):
         labels = torch.cat([source, target], dim=-1)[None].expand(batch, -1, -1)
         scalars = torch.stack([context.w_global, context.tau], dim=-1)
         fused = torch.cat([scalars, context.memory, context.gate, labels], dim=-1)
-        strength = torch.sigmoid(self.calculator(fused))[..., None, None]  # (B, P, 1, 1, 1)
+        strength = squash(self.calculator(fused))[..., None, None]  # (B, P, 1, 1, 1)
         maps = self.key(key.flatten(0, 1)) + self.aux(aux.flatten(0, 1)) + self.error(error.flatten(0, 1))
         place = 2 * torch.sigmoid(self.spatial(maps)).unflatten(0, (batch, pairs))
         weight = (strength * place).clamp(EPSILON, 1 - EPSILON)

@@ -26,6 +26,7 @@ class Weights:
     lesion: float = 2.0
     each_head: float = 0.35
     best_head: float = 0.15
+    gate: float = 0.05
     causal: float = 0.05
     metric: float = 0.05
 
@@ -70,6 +71,35 @@ def pinball(error: Tensor, level: float) -> Tensor:
     return torch.maximum(level * error, (level - 1) * error)
 
 
+#: Gain in dB that makes a source's global weight 0.73; none makes it 0.5.
+GAIN_DB = 1.0
+#: Global weight wanted of a source that was spoilt.
+TURNED_DOWN = 0.05
+
+
+def gate_loss(p: Prediction, batch: Batch) -> Tensor:
+    """The quality gain guides PreWeightNet (paper section 2.5): w_global of a pair follows what the source was worth.
+
+    With one auxiliary source its gain over the key alone is measured slice by slice. A spoilt source is known to be
+    worth nothing, whatever the number of sources.
+    """
+    total, count = p.w_global.new_zeros(()), 0
+    area = batch.brain.sum(dim=(1, 2, 3)).clamp_min(1)
+    for column, (i, j) in enumerate(p.pairs):
+        with torch.no_grad():
+            spoilt = batch.spoilt[:, i]
+            inside, truth = batch.brain[:, 0], batch.y[:, j]
+            fused = ((p.images[:, j].mean(1) - truth).square() * inside).sum(dim=(1, 2)) / area
+            base = ((p.base[:, j, 0] - truth).square() * inside).sum(dim=(1, 2)) / area
+            gain = 10 * torch.log10((base + 1e-5) / (fused + 1e-5))
+            wanted = torch.sigmoid(gain.clamp(-4, 4) / GAIN_DB)
+            wanted = torch.where(spoilt, torch.full_like(wanted, TURNED_DOWN), wanted)
+            known = spoilt if len(batch.sources) > 2 else torch.ones_like(spoilt)
+        each = F.binary_cross_entropy(p.w_global[:, column], wanted, reduction="none")
+        total, count = total + (each * known).sum(), count + int(known.sum())
+    return total / max(1, count)
+
+
 def total_loss(p: Prediction, batch: Batch, w: Weights) -> tuple[Tensor, dict[str, float]]:
     """The sum, and its parts for the log."""
     y = batch.y
@@ -106,8 +136,10 @@ def total_loss(p: Prediction, batch: Batch, w: Weights) -> tuple[Tensor, dict[st
     upper = pinball(y - (centre + p.above), 0.95)
     interval = _mean(lower + upper, batch.brain + 0.02)
 
+    gate = gate_loss(p, batch)
     total = (
-        w.error * error
+        w.gate * gate
+        + w.error * error
         + w.ssim * ssim
         + w.haar * haar
         + w.base * base
@@ -121,5 +153,6 @@ def total_loss(p: Prediction, batch: Batch, w: Weights) -> tuple[Tensor, dict[st
         "base": base,
         "quality": quality,
         "interval": interval,
+        "gate": gate,
     }
     return total, {k: float(v.detach()) for k, v in parts.items()}

@@ -71,3 +71,42 @@ def distort_source(x: Tensor, quantiles: list[float], rng: np.random.Generator) 
     noise = abs(float(rng.normal(0, 0.02)))
     x = x + noise * torch.from_numpy(rng.standard_normal(tuple(x.shape), dtype=np.float32)) * (x > 0)
     return x.clamp(0, 2), quantiles
+
+
+def spoil(
+    x: Tensor, levels: Tensor, rng: np.random.Generator, chance: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """One source of a part of the slices becomes one that should not be trusted.
+
+    It is moved by 6 to 24 pixels, or exchanged for another slice's of the same batch, or drowned in noise: what the
+    weight networks must learn to turn down, and QualityFeedback to expect little of.
+
+    Args:
+        x: (B, K, 3, H, W), levels: (B, K, F); a batch of one source is left alone.
+        chance: of a batch being treated; about half of its slices are then.
+
+    Returns:
+        x, levels, and (B, K) bool where they were spoilt; at most one source of a batch.
+    """
+    batch, k = x.shape[:2]
+    spoilt = torch.zeros(batch, k, dtype=torch.bool)
+    if k < 2 or rng.random() >= chance:
+        return x, levels, spoilt
+    source = int(rng.integers(k))
+    new, histogram = x.clone(), levels.clone()
+    for b in range(batch):
+        if rng.random() < 0.5:
+            continue
+        spoilt[b, source] = True
+        kind = int(rng.integers(3))
+        if kind == 0 or (kind == 1 and batch == 1):
+            sign = rng.choice((-1, 1), 2)
+            shift = [int(v) for v in sign * rng.integers(6, 25, 2)]
+            new[b, source] = torch.roll(x[b, source], shift, dims=(-2, -1))
+        elif kind == 1:
+            other = (b + 1 + int(rng.integers(batch - 1))) % batch
+            new[b, source], histogram[b, source] = x[other, source], levels[other, source]
+        else:
+            noise = torch.from_numpy(rng.standard_normal(tuple(x.shape[2:]), dtype=np.float32))
+            new[b, source] = (x[b, source] + float(rng.uniform(0.15, 0.5)) * noise).clamp(0, 2)
+    return new, histogram, spoilt

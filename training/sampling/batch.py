@@ -12,7 +12,7 @@ from torch import Tensor
 from model import CONTRASTS
 from model.imaging.grid import THICK_MM
 from training.archive import Case
-from training.sampling.augment import Geometry, cut, distort_source
+from training.sampling.augment import Geometry, cut, distort_source, spoil
 from training.sampling.pattern import Pattern
 from training.simulation.labels import LabelHead
 
@@ -24,7 +24,10 @@ FORGET_SITE = 0.2
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """x (B, K, 3, H, W), y (B, N, H, W), brain and lesion (B, 1, H, W), levels (B, K, F), site (B,), labels."""
+    """x (B, K, 3, H, W), y (B, N, H, W), brain and lesion (B, 1, H, W), levels (B, K, F), site (B,), labels.
+
+    `spoilt` (B, K) bool: this source of this slice was moved, exchanged or drowned in noise (`spoil`).
+    """
 
     x: Tensor
     y: Tensor
@@ -32,6 +35,7 @@ class Batch:
     lesion: Tensor
     levels: Tensor
     site: Tensor
+    spoilt: Tensor
     sources: list[int]
     targets: list[int]
 
@@ -98,7 +102,8 @@ def _cut_case(case: Case, names: Sequence[str], rng: np.random.Generator) -> _Pl
 class Sampler:
     """Draws batches for a pattern; a share of simulated heads, of the unknown site, is mixed in.
 
-    `sites` are the cases' site numbers (`NetworkConfig.sites`); without them every case is of the unknown site.
+    `spoilt` is the share of batches with a source that is not what it should be (`spoil`). `sites` are the cases' site
+    numbers (`NetworkConfig.sites`); without them every case is of the unknown site.
     """
 
     def __init__(
@@ -110,7 +115,9 @@ class Sampler:
         size: tuple[int, int],
         simulated: float,
         sites: Sequence[int] = (),
+        spoilt: float = 0.0,
     ) -> None:
+        self.spoilt = spoilt
         self.sites = list(sites) or [0] * len(cases)
         self.cases, self.weights = list(cases), np.asarray(weights, dtype=np.float64)
         self.heads, self.size, self.simulated = list(heads), size, simulated
@@ -136,8 +143,9 @@ class Sampler:
                 site.append(0 if rng.random() < FORGET_SITE else self.sites[chosen])
             rows.append(self._augment(sample, pattern, rng))
         x, y, brain, lesion, levels = (torch.stack(v) for v in zip(*rows, strict=True))
+        x, levels, spoilt = spoil(x, levels, rng, self.spoilt)
         return Batch(
-            x=x, y=y, brain=brain, lesion=lesion, levels=levels, site=torch.tensor(site),
+            x=x, y=y, brain=brain, lesion=lesion, levels=levels, site=torch.tensor(site), spoilt=spoilt,
             sources=[CONTRASTS.index(c) for c in pattern.sources],
             targets=[CONTRASTS.index(c) for c in pattern.targets],
         )  # fmt: skip

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from model import CONTRASTS
 from tests.unit.training.cases import head_case, ring_labels
 from training.sampling import PatternSampler, Sampler, Stage, stage_at
-from training.sampling.augment import Geometry, cut
+from training.sampling.augment import Geometry, cut, spoil
 
 SETS = [("T1", "T1C", "T2", "FLAIR"), ("T1", "FLAIR"), ("DWI", "ADC"), ("T1",)]
 
@@ -85,3 +85,48 @@ def test_a_simulated_head_has_the_physics_of_its_contrasts() -> None:
     assert mean["T2"]["csf"] > mean["T2"]["gm"] > mean["T2"]["wm"]
     assert mean["FLAIR"]["csf"] < mean["FLAIR"]["wm"]
     assert mean["ADC"]["csf"] == pytest.approx(1.0, abs=0.35) and mean["ADC"]["wm"] < 0.45
+
+
+def _slices() -> tuple[torch.Tensor, torch.Tensor]:
+    g = torch.Generator().manual_seed(2)
+    return torch.rand(6, 3, 3, 48, 48, generator=g), torch.rand(6, 3, 9, generator=g)
+
+
+def test_a_spoilt_source_is_one_of_the_batch_and_the_others_are_left_alone() -> None:
+    x, levels = _slices()
+    seen = set()
+    for seed in range(40):
+        new, histogram, spoilt = spoil(x, levels, np.random.default_rng(seed), 1.0)
+        assert int(spoilt.any(dim=0).sum()) <= 1
+        assert torch.equal(new[~spoilt], x[~spoilt]) and torch.equal(histogram[~spoilt], levels[~spoilt])
+        for b, k in spoilt.nonzero().tolist():
+            assert float((new[b, k] - x[b, k]).abs().mean()) > 0.02
+            if torch.equal(new[b, k].flatten().sort().values, x[b, k].flatten().sort().values):
+                seen.add("moved")
+            elif any(torch.equal(new[b, k], x[other, k]) for other in range(6)):
+                seen.add("exchanged")
+                assert not torch.equal(histogram[b, k], levels[b, k]), "the histogram goes with its image"
+            else:
+                seen.add("noise")
+    assert seen == {"moved", "exchanged", "noise"}
+
+
+def test_the_only_source_is_never_spoilt() -> None:
+    x, levels = _slices()
+    new, _, spoilt = spoil(x[:, :1], levels[:, :1], np.random.default_rng(1), 1.0)
+    assert torch.equal(new, x[:, :1]) and not spoilt.any()
+
+
+def test_a_case_keeps_its_site_but_for_every_fifth_sample() -> None:
+    sampler = Sampler(
+        [head_case("a", ("T1", "FLAIR"), 1.0)],
+        [1.0],
+        [ring_labels()],
+        size=(64, 64),
+        simulated=0.0,
+        sites=[4],
+    )
+    pattern = PatternSampler([("T1", "FLAIR")], [1]).draw(Stage.ONE_TO_ONE, np.random.default_rng(0))
+    sites = [int(v) for seed in range(30) for v in sampler.draw(pattern, 4, np.random.default_rng(seed)).site]
+    assert set(sites) == {0, 4}
+    assert 0.1 < sites.count(0) / len(sites) < 0.3
