@@ -7,6 +7,7 @@ group of its frame.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
@@ -15,7 +16,7 @@ from pydicom.uid import UID, EnhancedMRImageStorage
 from dicom_rules.derive.codes import SPATIAL_RESAMPLING, code_item
 from dicom_rules.derive.part10 import file_meta
 from dicom_rules.derive.uids import object_uid
-from dicom_rules.reading import text
+from dicom_rules.reading import text, tolerant
 
 _HEAD = Code("69536005", "SCT", "Head")
 _PER_SLICE = (
@@ -60,6 +61,7 @@ def can_be_enhanced(reference_headers: Sequence[Dataset]) -> bool:
     )
 
 
+@tolerant
 def enhanced(
     slices: Sequence[Dataset],
     target: str,
@@ -76,7 +78,7 @@ def enhanced(
     whole = Dataset()
     whole.update(
         {
-            element.tag: element
+            element.tag: deepcopy(element)  # assigning to a shared element would change the slice
             for element in first
             if element.keyword not in (*_PER_SLICE, *_CLASSIC_ACQUISITION)
         }

@@ -20,7 +20,9 @@ from dicom_rules.derive.header import copy_patient_and_study, required, set_char
 from dicom_rules.derive.part10 import file_meta
 from dicom_rules.derive.text import LO_LENGTH, UTF8, ours
 from dicom_rules.derive.types import Maker
+from dicom_rules.reading import GB2312_DESIGNATION
 
+_TEXT = ("LO", "SH", "ST", "LT", "UC", "UT")
 _IMAGES = ("BodyPartExamined", "PatientPosition")
 
 
@@ -72,7 +74,9 @@ def in_utf8(header: Dataset) -> Dataset:
     for element in header.iterall():
         if element.VR == "PN" and element.value:
             names = element.value if element.VM > 1 else [element.value]
-            element.value = [PersonName(str(name)) for name in names]
+            element.value = [PersonName(str(name).replace(GB2312_DESIGNATION, "")) for name in names]
+        elif element.VR in _TEXT and isinstance(element.value, str):
+            element.value = element.value.replace(GB2312_DESIGNATION, "")
     header.SpecificCharacterSet = UTF8
     return header
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta, timezone
 
 from pydicom.dataset import Dataset
@@ -15,16 +16,21 @@ from dicom_rules.derive.types import Maker
 from dicom_rules.derive.uids import device_uid
 from dicom_rules.reading import text
 
+_OFFSET = re.compile(r"(?P<sign>[+-])(?P<hours>\d\d)(?P<minutes>[0-5]\d)")
+_WESTMOST, _EASTMOST = 12 * 60, 14 * 60  # minutes; PS3.3 C.12.1.1.8: -1200 to +1400
+
 _DIGEST_LETTERS = 12  # a whole SHA-256 fills an LO; the device UID follows from all of it
 
 
 def in_the_offset_of(first: Dataset, made_at: datetime) -> datetime:
     """`made_at` in the reference's stated offset: (0008,0201) rules every time of the object, copies too."""
-    stated = text(first, "TimezoneOffsetFromUTC")
-    if made_at.tzinfo is None or len(stated) != 5 or stated[0] not in "+-" or not stated[1:].isdigit():
+    stated = _OFFSET.fullmatch(text(first, "TimezoneOffsetFromUTC"))
+    if made_at.tzinfo is None or stated is None:
         return made_at
-    minutes = int(stated[1:3]) * 60 + int(stated[3:])
-    return made_at.astimezone(timezone(timedelta(minutes=-minutes if stated[0] == "-" else minutes)))
+    minutes = int(stated["hours"]) * 60 + int(stated["minutes"])
+    if not -_WESTMOST <= (-minutes if stated["sign"] == "-" else minutes) <= _EASTMOST:
+        return made_at
+    return made_at.astimezone(timezone(timedelta(minutes=-minutes if stated["sign"] == "-" else minutes)))
 
 
 def set_times(common: Dataset, made_at: datetime) -> None:

@@ -41,6 +41,7 @@ _WHERE_STATED = (
     "PatientWeight",
     "PatientIdentityRemoved",
     "DeidentificationMethod",
+    "DeidentificationMethodCodeSequence",
     "StudyDescription",
     "PhysiciansOfRecord",
     "PatientPosition",

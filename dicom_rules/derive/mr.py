@@ -28,8 +28,10 @@ from dicom_rules.derive.types import Maker, SyntheticVolume
 from dicom_rules.derive.uids import series_uid, sop_uid
 from dicom_rules.derive.watermark import burned, labelled
 from dicom_rules.geometry import SliceRef, Volume
+from dicom_rules.reading import tolerant
 
 
+@tolerant
 def encode(
     result: SyntheticVolume,
     *,

@@ -8,6 +8,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
 from dicom_rules.derive.uids import IMPLEMENTATION_CLASS_UID
+from dicom_rules.reading import tolerant
 
 
 def file_meta(dataset: Dataset) -> FileMetaDataset:
@@ -22,6 +23,7 @@ def file_meta(dataset: Dataset) -> FileMetaDataset:
     return meta
 
 
+@tolerant
 def to_part10(dataset: Dataset) -> bytes:
     """The DICOM file of an encoded data set: equal data sets give equal bytes."""
     buffer = BytesIO()

@@ -17,8 +17,10 @@ from dicom_rules.derive.envelope import envelope, sealed
 from dicom_rules.derive.provenance import MANUFACTURER
 from dicom_rules.derive.types import Maker
 from dicom_rules.derive.uids import object_uid
+from dicom_rules.reading import tolerant
 
 
+@tolerant
 def encode_picture(
     target: str,
     page: npt.NDArray[np.uint8],

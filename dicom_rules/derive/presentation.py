@@ -19,11 +19,13 @@ from dicom_rules.derive.provenance import MANUFACTURER
 from dicom_rules.derive.types import Maker
 from dicom_rules.derive.uids import object_uid
 from dicom_rules.derive.watermark import MARK
+from dicom_rules.reading import tolerant
 
 _LAYER = "SYNTHETIC"
 _BOX = (0.02, 0.02, 0.4, 0.08)  # top left of the displayed area; columns and rows as shares of it
 
 
+@tolerant
 def encode_presentation(
     target: str,
     *,

@@ -51,6 +51,9 @@ def encode_report(
     facts = (account.study_uid, str(account.revision), maker.model_digest, made_at.isoformat(), told)
     series = object_uid("report", *facts)
     what = " and ".join(account.made) if account.made else "nothing made"
+    older = dict.fromkeys(one.contrast for one in account.superseded)
+    if older:
+        what += f", older {' and '.join(older)} superseded"
     header = envelope(
         patient,
         maker=maker,

@@ -236,12 +236,10 @@ def _text(name: Code, words: str, patient: Dataset) -> ContentItem:
 
 
 def _number(name: Code, value: float, unit: Code, relationship: str = _CONTAINS) -> ContentItem:
-    return NumContentItem(
-        name=name,
-        value=value if isinstance(value, int) else round(float(value), 6),
-        unit=unit,
-        relationship_type=relationship,
-    )
+    item = NumContentItem(name=name, value=round(float(value), 6), unit=unit, relationship_type=relationship)
+    if isinstance(value, int):  # a count reads as a count: highdicom writes 20.0
+        item.MeasuredValueSequence[0].NumericValue = str(value)
+    return item
 
 
 def _image(name: Code, header: Dataset) -> ContentItem:

@@ -7,6 +7,7 @@ words are ASCII, which every character set of PS3.3 C.12.1.1.2 holds, so the sou
 from __future__ import annotations
 
 import unicodedata
+import warnings
 from collections.abc import Iterable, Sequence
 
 from pydicom.charset import convert_encodings, decode_bytes, encode_string
@@ -28,10 +29,18 @@ def character_set(declared: str | Sequence[str] | None, texts: Iterable[str]) ->
     """The Specific Character Set to write: the source's own where every text survives it, else UTF-8.
 
     `declared` is the source's (0008,0005) or None; `texts` are all texts that will be written. A text decoded
-    from a source without a declared set keeps that source's bytes, so that it still matches its siblings.
+    from a source without a declared set keeps that source's bytes, so that it still matches its siblings. A
+    declared set that does not exist is not repeated.
     """
     declared = list(declared) if declared is not None and not isinstance(declared, str) else declared
-    encodings = convert_encodings(declared)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "error", UserWarning
+            )  # what pydicom does not know it would replace by Latin 1
+            encodings = convert_encodings(declared)
+    except (UserWarning, LookupError):
+        declared, encodings = None, convert_encodings(None)
     if all(text.isascii() or _survives(text, encodings) for text in texts):
         return declared or None
     return UTF8

@@ -23,6 +23,7 @@ from dicom_rules.derive.text import LO_LENGTH, ours
 from dicom_rules.derive.types import Maker
 from dicom_rules.derive.uids import object_uid
 from dicom_rules.errors import EncodeError
+from dicom_rules.reading import tolerant
 
 LEVEL_PERCENT = 90
 ARBITRARY = Code("[arb'U]", "UCUM", "arbitrary unit")  # CID 7181; MR signal has no absolute unit
@@ -45,6 +46,7 @@ class Uncertainty:
     calibrated: bool
 
 
+@tolerant
 def encode_uncertainty(
     uncertainty: Uncertainty,
     *,
@@ -71,7 +73,7 @@ def encode_uncertainty(
             cure="Return finite 32-bit floats on the grid of the result",
         )
     said = "calibrated" if uncertainty.calibrated else "uncalibrated"
-    sentence = f"Half-width of the {LEVEL_PERCENT} % interval of the synthetic {uncertainty.target}, {said}"
+    sentence = f"Half-width of the {LEVEL_PERCENT} % interval, synthetic {uncertainty.target}, {said}"
     uid = object_uid("uncertainty", str(series[0].SeriesInstanceUID), said)
     header = envelope(
         first,
@@ -123,6 +125,7 @@ def encode_uncertainty(
         )
     whole = sealed(built, header)
     _fix_dimension_uid(whole, object_uid("dimensions", uid))
+    _in_the_order_of(whole, series, values)
     _name_the_sources(whole, series, source_series)
     del whole.SourceImageSequence  # every frame names its own
     return whole
@@ -132,6 +135,21 @@ def _fix_dimension_uid(whole: Dataset, uid: str) -> None:
     whole.DimensionOrganizationSequence[0].DimensionOrganizationUID = uid
     for item in whole.DimensionIndexSequence:
         item.DimensionOrganizationUID = uid
+
+
+def _in_the_order_of(whole: Dataset, series: Sequence[Dataset], values: npt.NDArray[np.float32]) -> None:
+    """Put the frames into the order of the slices; highdicom sorts them by position, against ours.
+
+    A reader that looks at no position then still finds frame n of the map on slice n of the series.
+    """
+    place = {str(one.SOPInstanceUID): number for number, one in enumerate(series)}
+
+    def slice_of(group: Dataset) -> int:
+        own = group.DerivationImageSequence[0].SourceImageSequence[0]
+        return place[str(own.ReferencedSOPInstanceUID)] if len(series) > 1 else int(own.ReferencedFrameNumber)
+
+    whole.PerFrameFunctionalGroupsSequence = sorted(whole.PerFrameFunctionalGroupsSequence, key=slice_of)
+    whole.FloatPixelData = np.ascontiguousarray(values, dtype="<f4").tobytes()
 
 
 def _name_the_sources(

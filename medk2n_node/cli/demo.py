@@ -130,6 +130,15 @@ def _show(console: Console, summary: dict[str, Any]) -> None:
                 f"  against the truth, inside the brain: PSNR {score['psnr_db']:.2f} dB, SSIM {score['ssim']:.3f} "
                 f"(after a linear fit {score['fitted_psnr_db']:.2f} dB; a constant image {score['constant_db']:.2f} dB)"
             )
+    for one in summary["beside"]:
+        line()
+        about = f" of {one['contrast']}" if one["contrast"] else ""
+        number = f"{one['instances']} {'object' if one['instances'] == 1 else 'objects'}"
+        line(f"Came back: {one['kind']}{about}, {number}", "bold")
+        line(f"  SeriesDescription: {one['description']}")
+        for check in one["checks"]:
+            mark = {True: "yes", False: "NO ", None: " - "}[check["kept"]]
+            line(f"  {mark}  {check['promise']}: {check['words']}", "red" if check["kept"] is False else None)
     line()
     line("Where things lie", "bold")
     for one in summary["series"]:

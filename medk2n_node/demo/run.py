@@ -14,7 +14,7 @@ from dicom_rules.geometry import Volume, to_volume
 from medk2n_node.demo import montage, prepared, scanner
 from medk2n_node.demo.children import HOST, NODE_AE, PACS_AE, SCANNER_AE, Children, free_ports, write_config
 from medk2n_node.demo.score import normalised_truth, score
-from medk2n_node.demo.verify import Returned, returned
+from medk2n_node.demo.verify import Beside, Returned, beside, returned
 from medk2n_node.errors import NodeError
 
 QUIET_SECONDS = 2.0
@@ -114,7 +114,7 @@ def _wait(
         for step in document["history"][told:]:
             narrator.done(f"{step['to']}: {step['reason']}" if step["reason"] else str(step["to"]))
         told = len(document["history"])
-        if document["state"] in _ENDS:
+        if document["state"] in _ENDS and not any(one["open"] for one in document["deliveries"]):
             return document
         stage = document["stage"]
         narrator.stage(f"{document['state'].lower()}{f': {stage}' if stage else ''}")
@@ -136,18 +136,23 @@ def _summary(
     started: float,
 ) -> dict[str, Any]:
     narrator.stage("verifying what came back")
-    contrasts = {str(one["series_uid"]): str(one["contrast"]) for one in shown["results"]}
+    synthetic = [one for one in shown["results"] if one["kind"] == "series"]
+    contrasts = {str(one["series_uid"]): str(one["contrast"]) for one in synthetic}
     came_back = returned(out / "pacs", contrasts, todo.headers)
     series = [_one(out, todo, shown, one, narrator) for one in came_back]
-    whole = set(contrasts) == {one.series_uid for one in came_back} and shown["state"] != "FAILED"
+    others = [one for one in shown["results"] if one["kind"] != "series"]
+    with_it = [one for one in beside(out / "pacs", others, todo.headers) if one.series_uid not in contrasts]
+    arrived = {one.series_uid for one in (*came_back, *with_it)}
+    whole = {str(one["series_uid"]) for one in shown["results"]} == arrived and shown["state"] != "FAILED"
     summary: dict[str, Any] = {
         "study_uid": todo.study_uid,
         "state": shown["state"],
         "words": shown["words"],
         "release": shown["release"],
-        "good": whole and all(one.good for one in came_back),
+        "good": whole and all(one.good for one in came_back) and all(one.good for one in with_it),
         "plan": _sentences(shown["plan"] or {}, todo.headers),
         "series": series,
+        "beside": [_beside(one) for one in with_it],
         "seconds": {
             "total": round(time.monotonic() - started, 1),
             **((shown["report"] or {}).get("seconds") or {}),
@@ -165,6 +170,20 @@ def _summary(
         json.dumps(summary, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     return summary
+
+
+def _beside(one: Beside) -> dict[str, Any]:
+    return {
+        "kind": one.kind,
+        "contrast": one.contrast,
+        "series_uid": one.series_uid,
+        "description": one.description,
+        "instances": len(one.files),
+        "files": [str(file) for file in one.files],
+        "checks": [
+            {"promise": check.promise, "kept": check.kept, "words": check.words} for check in one.checks
+        ],
+    }
 
 
 def _sentences(plan: Mapping[str, Any], headers: Mapping[str, Sequence[Any]]) -> list[str]:

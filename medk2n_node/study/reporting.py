@@ -143,7 +143,6 @@ def _headline(outcome: Outcome, made: Sequence[MadeObject]) -> str:
         contrasts = dict.fromkeys(one.contrast for one in made if one.kind in SERIES)
         return f"Synthetic (AI) {' and '.join(contrasts)} made"
     return {
-        "COMPLETE": "Nothing was synthesised, nothing is missing",
         "HELD": "Nothing was synthesised: held for a person",
         "REFUSED": "Nothing was synthesised: refused",
     }.get(outcome.state, "Nothing was synthesised")
@@ -205,7 +204,10 @@ def _decision(
     if outcome == "make":
         # Planned, but the images or the model gave a reason not to: the report says the outcome, not the plan.
         outcome = "refuse" if told is None else ("abstained" if told["abstained"] else "made")
-    firsts = {one.kind: one for one in reversed(made) if one.contrast == contrast and one.kind in PICTURES}
+    firsts: dict[str, MadeObject] = {}
+    for one in made:
+        if one.contrast == contrast and one.kind in PICTURES:
+            firsts.setdefault(one.kind, one)
     return Decision(
         contrast=contrast,
         outcome=outcome,

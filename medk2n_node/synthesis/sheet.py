@@ -46,7 +46,7 @@ def draw_sheet(
         seen = on_grid(volumes[contrast], grid, slices, result.alignment.get(contrast))
         columns.append((f"{contrast} (acquired)", seen / white_level(seen)))
     columns.append((f"{result.target} (SYNTHETIC)", made[slices] / max(result.scale, 1.0)))
-    columns.append(("uncertainty", half_width[slices] / max(0.5 * result.scale, 1.0)))
+    columns.append(("uncertainty (white: 50 %)", half_width[slices] / max(0.5 * result.scale, 1.0)))
 
     step = np.linalg.norm(grid.affine[:3, :2], axis=0)  # column step, row step in mm
     cell_width = (_WIDTH - 2 * _MARGIN - (len(columns) - 1) * _GAP) // len(columns)

@@ -40,6 +40,13 @@ def test_the_phantom_goes_in_and_a_checked_synthetic_flair_comes_back(tmp_path: 
     (series,) = summary["series"]
     assert (series["contrast"], series["instances"]) == ("FLAIR", 28)
     assert series["tags"]["SyntheticData"] == "YES"
+    assert [
+        (one["kind"], one["instances"]) for one in sorted(summary["beside"], key=lambda one: one["kind"])
+    ] == [
+        ("report", 1),
+        ("uncertainty", 1),
+    ]
+    assert all(check["kept"] for one in summary["beside"] for check in one["checks"])
     assert {check["promise"]: check["kept"] for check in series["checks"]} == {
         "every object says that it is synthetic": True,
         "as many slices as its reference": True,

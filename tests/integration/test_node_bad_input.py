@@ -78,7 +78,8 @@ def test_a_study_that_cannot_be_used_is_refused_with_the_reason(
     ward.node.send_datasets(phantom.flat(sent))
     document = ward.node.wait(uid, "REFUSED", "HELD", seconds=120)
     assert document["words"]
-    assert document["results"] == []
+    assert [one["kind"] for one in document["results"]] == ["report"]
+    assert ward.pacs.images(uid) == []
     printed = ward.node.command("studies", "show", uid).stdout
     assert re.search(pattern, printed, re.IGNORECASE), printed
     assert f"{document['state']} (revision 1): {document['words']}" in printed
@@ -93,8 +94,10 @@ def test_two_patients_under_one_study_uid_are_held_for_a_person(ward: Ward, stud
     assert document["code"] == "two_patients"
     assert "2 different patients under one Study Instance UID" in document["words"]
     assert document["release"]
+    assert document["results"] == []
     printed = ward.node.command("studies", "show", uid).stdout
     assert "what helps: " in printed
+    assert "nobody can say into whose record it belongs" in printed
     assert "SOMEBODY" not in printed + ward.node.log()
     retried = ward.node.command("studies", "retry", uid)
     assert retried.stdout == "Revision 1 is SETTLED again; a running worker takes it up.\n"

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.uid import MRImageStorage
 
 from medk2n_node.demo.validator import complaints, find_validator
 from tests import peers
@@ -39,9 +40,13 @@ class Hospital:
         first = next(path for path in sorted((self.studies / name).rglob("*")) if path.is_file())
         return str(dcmread(first, stop_before_pixels=True).StudyInstanceUID)
 
-    def synthetic(self) -> list[Dataset]:
+    def held(self) -> list[Dataset]:
         """Every object that Orthanc holds."""
         return [dcmread(BytesIO(self.pacs.file(one))) for one in self.pacs.get("/instances")]
+
+    def reports(self, uid: str) -> list[Dataset]:
+        """The reports on a study that Orthanc holds."""
+        return [one for one in self.held() if one.Modality == "SR" and one.StudyInstanceUID == uid]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +65,7 @@ def made(hospital: Hospital) -> tuple[str, list[Dataset], dict[str, Any]]:
     """The study of a Siemens scanner, sent, and the synthetic FLAIR that Orthanc holds afterwards."""
     uid = hospital.send("head-t1-t2-siemens")
     document = hospital.node.wait(uid, "DELIVERED")
-    return uid, hospital.synthetic(), document
+    return uid, [one for one in hospital.held() if one.SOPClassUID == MRImageStorage], document
 
 
 def test_orthanc_holds_a_synthetic_flair_of_the_same_study_on_the_grid_of_its_reference(
@@ -121,8 +126,9 @@ def test_orthanc_forwarding_our_series_back_changes_nothing(
     time.sleep(8)
     document = hospital.node.show(uid)
     assert (document["state"], document["revision"]) == ("DELIVERED", 1)
-    assert sum(document["evidence"]["returned"].values()) == len(objects)
-    assert hospital.pacs.instance_count() == len(objects)
+    everything = len(objects) + 2  # the map of the uncertainty and the report
+    assert sum(document["evidence"]["returned"].values()) == everything
+    assert hospital.pacs.instance_count() == everything
 
 
 @pytest.mark.parametrize("name", ["fruit-ge", "localizer-ge", "head-bold-ge", "head-zeroed-siemens-aera"])
@@ -132,8 +138,15 @@ def test_nothing_is_made_of_what_is_no_usable_head_and_the_reason_is_shown(
     before = hospital.pacs.instance_count()
     uid = hospital.send(name)
     document = hospital.node.wait(uid, "REFUSED", "COMPLETE", "HELD")
-    assert document["results"] == []
+    assert [one["kind"] for one in document["results"]] == ["report"]
     assert document["words"]
     printed = hospital.node.command("studies", "show", uid).stdout
     assert document["words"] in printed
-    assert hospital.pacs.instance_count() == before
+    deadline = time.monotonic() + 60
+    while not hospital.reports(uid):
+        assert time.monotonic() < deadline, "the report did not come"
+        time.sleep(1)
+    assert hospital.pacs.instance_count() == before + 1, "a report and nothing else"
+    (report,) = hospital.reports(uid)
+    sentences = [one.TextValue for one in report.ContentSequence[-1].ContentSequence]
+    assert any(document["words"] in one for one in sentences)

@@ -17,6 +17,9 @@ from tests.integration.ward import Ward
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
+OBJECTS = phantom.SLICES + 2
+"""What one synthetic series brings along by default: its slices, a map of its uncertainty, a report."""
+
 
 def two_series(study: phantom.Study, name: str) -> tuple[str, phantom.Study]:
     return phantom.under_new_uids({contrast: study[contrast] for contrast in ("T1", "T2")}, name)
@@ -28,13 +31,13 @@ def delivered(ward: Ward, study: phantom.Study) -> tuple[str, phantom.Study]:
     uid, sent = two_series(study, "whole")
     ward.node.send_datasets(phantom.flat(sent))
     ward.node.wait(uid, "DELIVERING")
-    waiting = _until(lambda: _delivery(ward.node.show(uid), "pacs")["done"] == phantom.SLICES)
+    waiting = _until(lambda: _delivery(ward.node.show(uid), "pacs")["done"] == OBJECTS)
     assert waiting, "the archive that is off delayed the PACS that is on"
     off = _delivery(ward.node.show(uid), "archive")
     assert (off["done"], off["dead"]) == (0, 0)
     with ward.archive() as archive:
         ward.node.wait(uid, "DELIVERED", seconds=60)
-        assert len(archive.received) == phantom.SLICES
+        assert len(archive.received) == OBJECTS
     return uid, sent
 
 
@@ -65,7 +68,7 @@ def test_a_switched_off_destination_delays_no_other_and_gets_everything_later(
     document = ward.node.show(delivered[0])
     off = _delivery(document, "archive")
     assert off["attempts"] >= 2
-    assert (off["done"], off["last_status"]) == (phantom.SLICES, "0000")
+    assert (off["done"], off["last_status"]) == (OBJECTS, "0000")
     assert (_delivery(document, "pacs")["attempts"], document["state"]) == (1, "DELIVERED")
 
 
@@ -73,7 +76,7 @@ def test_the_pacs_holds_one_synthetic_flair_on_the_grid_of_its_reference(
     ward: Ward, delivered: tuple[str, phantom.Study], tmp_path: Path
 ) -> None:
     uid, sent = delivered
-    made = [one for one in ward.pacs.received if one.StudyInstanceUID == uid]
+    made = ward.pacs.images(uid)
     document = ward.node.show(uid)
     reference = sent[document["plan"]["reference"]]
     assert len({one.SOPInstanceUID for one in made}) == len(made) == phantom.SLICES
@@ -104,7 +107,11 @@ def test_the_report_tells_plan_history_results_and_seconds(
         "RECEIVING", "SETTLED", "PLANNED", "SYNTHESIZING", "ENCODED", "DELIVERING", "DELIVERED",
     ]  # fmt: skip
     assert all(one["at"] for one in document["history"])
-    assert [(one["contrast"], one["instances"]) for one in document["results"]] == [("FLAIR", phantom.SLICES)]
+    assert [(one["kind"], one["contrast"], one["instances"]) for one in document["results"]] == [
+        ("series", "FLAIR", phantom.SLICES),
+        ("uncertainty", "FLAIR", 1),
+        ("report", None, 1),
+    ]
     assert {"read", "register", "mask", "network", "encode", "write", "deliver"} <= set(
         document["report"]["seconds"]
     )
@@ -129,14 +136,14 @@ def test_our_own_series_coming_back_opens_no_work(ward: Ward, delivered: tuple[s
     _rest(ward)
     document = ward.node.show(uid)
     assert (document["state"], document["revision"]) == ("DELIVERED", 1)
-    assert list(document["evidence"]["returned"].values()) == [phantom.SLICES]
+    assert list(document["evidence"]["returned"].values()) == [OBJECTS]
     assert len(ward.pacs.offered) == offered
 
 
 def test_a_study_of_nothing_but_synthetic_objects_is_not_synthesised_from(
     ward: Ward, delivered: tuple[str, phantom.Study]
 ) -> None:
-    ours = [one for one in ward.pacs.received if one.StudyInstanceUID == delivered[0]]
+    ours = ward.pacs.images(delivered[0])
     uid, copied = phantom.under_new_uids({"FLAIR": ours}, "synthetic")
     ward.node.send_datasets(copied["FLAIR"])
     document = ward.node.wait(uid, "REFUSED", "COMPLETE")
@@ -157,7 +164,11 @@ def test_a_late_object_that_is_no_source_leaves_the_delivered_result_as_it_is(
     document = ward.node.wait(uid, "COMPLETE", revision=2)
     assert document["code"] == "unchanged"
     assert document["words"] == "what arrived changes no source: the results of revision 1 stand"
-    assert len(ward.pacs.offered) == offered
+    assert _until(lambda: len(ward.pacs.reports(uid)) == 2), "a second report says so"
+    assert len(ward.pacs.offered) == offered + 1
+    second = ward.pacs.reports(uid)[1]
+    predecessor = second.PredecessorDocumentsSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence[0]
+    assert predecessor.ReferencedSOPInstanceUID == ward.pacs.reports(uid)[0].SOPInstanceUID
 
 
 def test_a_study_that_lacks_nothing_is_complete(ward: Ward, study: phantom.Study) -> None:
@@ -166,7 +177,9 @@ def test_a_study_that_lacks_nothing_is_complete(ward: Ward, study: phantom.Study
     document = ward.node.wait(uid)
     assert document["state"] == "COMPLETE"
     assert document["words"]
-    assert document["results"] == []
+    assert [one["kind"] for one in document["results"]] == ["report"]
+    assert _until(lambda: len(ward.pacs.reports(uid)) == 1)
+    assert ward.pacs.images(uid) == []
 
 
 def test_sigterm_ends_all_processes_in_order(tmp_path: Path) -> None:

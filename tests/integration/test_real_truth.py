@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from pydicom import dcmread
+from pydicom.uid import MRImageStorage
 
 from dicom_rules.geometry import to_volume
 from medk2n_node.demo.study import from_nifti, write_study
@@ -54,7 +55,8 @@ def _through_the_node(case: Path, contrasts: dict[str, str], out: Path) -> dict[
 
 def _returned(out: Path) -> Image:
     """The synthetic series that the PACS of the demonstration keeps."""
-    objects = [dcmread(path) for path in sorted((out / "demo" / "pacs").rglob("*")) if path.is_file()]
+    held = [dcmread(path) for path in sorted((out / "demo" / "pacs").rglob("*")) if path.is_file()]
+    objects = [one for one in held if one.SOPClassUID == MRImageStorage]
     assert objects and all(one.SyntheticData == "YES" for one in objects)
     volume = to_volume(objects)
     return Image(array=volume.array, affine=volume.affine)
