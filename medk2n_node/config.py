@@ -177,7 +177,7 @@ class ClassificationOverride(Section):
     ae_title: Pattern = ""
     station: Pattern = ""
     description: Pattern = Field(default="", examples=["^AX FLAIR"])
-    contrast: Contrast | Literal["none"] = Field(examples=["FLAIR"])
+    contrast: Literal["T1", "T1C", "T2", "FLAIR", "DWI", "ADC", "none"] = Field(examples=["FLAIR"])
 
     @model_validator(mode="after")
     def _says_which(self) -> Self:
