@@ -152,8 +152,9 @@ def train(
     )
     patterns = PatternSampler([tuple(c.contrasts) for c in cases], weights)
     sampler = Sampler(
-        cases, weights, heads, size=recipe.size, simulated=recipe.simulated, sites=sites, spoilt=recipe.spoilt
-    )
+        cases, weights, heads, size=recipe.size, simulated=recipe.simulated, sites=sites, spoilt=recipe.spoilt,
+        contrasts=recipe.network.contrasts,
+    )  # fmt: skip
     state_file, log_file = out / "state.pt", out / "log.csv"
     first = 0
     if state_file.exists():

@@ -9,7 +9,6 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
-from model import CONTRASTS
 from model.imaging.grid import THICK_MM
 from model.network import MedK2N, Prediction
 from training.archive import Case
@@ -59,7 +58,8 @@ def predict_case(
     height, width = case.brain.shape[1:]
     pad = (-width % 32, -height % 32)
     levels = torch.tensor([[case.level_features(c) for c in sources]], dtype=torch.float32)
-    labels = [CONTRASTS.index(c) for c in sources], [CONTRASTS.index(c) for c in targets]
+    known = network.config.contrasts
+    labels = [known.index(c) for c in sources], [known.index(c) for c in targets]
     out = []
     for start in range(0, len(z), 6):
         rows = z[start : start + 6]

@@ -9,7 +9,7 @@ python -m training.identity CACHE LABELS BUNDLE
 from __future__ import annotations
 
 from training.identity.descriptions import DESCRIPTIONS
-from training.identity.fit import IdentityRecipe, fit
+from training.identity.fit import IdentityRecipe, draw_pool, fit, freeze
 from training.identity.judge import load_judge, save_judge
 from training.identity.slices import SliceSampler
 from training.identity.towers import JUDGE, build_clip, open_local_clip, vision_settings
@@ -20,7 +20,9 @@ __all__ = [
     "IdentityRecipe",
     "SliceSampler",
     "build_clip",
+    "draw_pool",
     "fit",
+    "freeze",
     "load_judge",
     "open_local_clip",
     "save_judge",

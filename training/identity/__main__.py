@@ -15,7 +15,7 @@ import torch
 from model.identity import IdentityConfig, save_identity
 from training.archive import load_case
 from training.demonstration import VALIDATION, label_heads
-from training.identity.fit import IdentityRecipe, fit, freeze
+from training.identity.fit import IdentityRecipe, draw_pool, fit, freeze
 from training.identity.judge import default_folder, save_judge
 from training.identity.measure import measure
 from training.identity.slices import SliceSampler
@@ -46,13 +46,17 @@ def main() -> None:
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
 
+    pool = draw_pool(
+        SliceSampler(training, heads), IdentityRecipe.pool, IdentityConfig.image_size, IdentityRecipe.seed
+    )
+    report(f"{len(pool[1])} slices of {len(training)} patients and of simulated heads")
     for kind in ("tower", "judge"):
         if a.only not in (None, kind):
             continue
         recipe = replace(RECIPES[kind], steps=a.steps)
         config = IdentityConfig()
         vision = vision_settings(config) if kind == "tower" else JUDGE
-        clip = fit(vision, config, SliceSampler(training, heads), recipe, report=report)
+        clip = fit(vision, config, pool, recipe, report=report)
         identity = freeze(clip, config, own_tower=kind == "tower")
         figures = measure(identity, validation)
         sys.stdout.write(f"{kind}: {figures.sentence}\n")

@@ -20,13 +20,18 @@ from training.identity.towers import build_clip, tokenise
 
 @dataclass(frozen=True, kw_only=True)
 class IdentityRecipe:
-    """Everything that decides what a fit does; stored with the weights it makes."""
+    """Everything that decides what a fit does; stored with the weights it makes.
+
+    `pool` slices are drawn and distorted once and shown again in other positions: drawing costs as much as learning.
+    """
 
     steps: int = 1500
-    batch: int = 40
+    batch: int = 32
+    pool: int = 6000
+    text_steps: int = 150
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
-    warmup: int = 100
+    warmup: int = 60
     smoothing: float = 0.05
     average: float = 0.995
     seed: int = 20261121
@@ -47,10 +52,41 @@ def text_features(
     return torch.stack(rows)
 
 
+def separate_texts(clip: nn.Module, tokens: Mapping[str, Tensor], recipe: IdentityRecipe) -> float:
+    """Teach the text tower first that sentences of one contrast belong together and others apart; gives the last loss.
+
+    Untrained, it maps all sentences to nearly one point, and slices have nothing to be drawn to for hundreds of steps.
+    """
+    every = torch.cat(list(tokens.values()))
+    owner = torch.cat([torch.full((len(t),), k) for k, t in enumerate(tokens.values())])
+    same = (owner[:, None] == owner[None]).float()
+    optimizer = torch.optim.AdamW(clip.text.parameters(), lr=recipe.learning_rate)  # type: ignore[union-attr]
+    loss = torch.zeros(())
+    for _ in range(recipe.text_steps):
+        t = F.normalize(clip.encode_text(every), dim=-1)  # type: ignore[operator]
+        # Other contrasts at right angles, not opposite: T1 and T1C are closer to each other than to the rest.
+        loss = (t @ t.T - same).square().mean()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+    return float(loss.detach())
+
+
+def draw_pool(sampler: SliceSampler, count: int, size: int, seed: int) -> tuple[Tensor, Tensor]:
+    """(count, 1, size, size) standardised slices in half precision and their labels."""
+    rng = np.random.default_rng(seed)
+    images, labels = [], []
+    for start in range(0, count, 60):
+        x, label = sampler.draw(min(60, count - start), rng)
+        images.append(standardise(x, size)[:, :1].half())
+        labels.append(label)
+    return torch.cat(images), torch.cat(labels)
+
+
 def fit(
     vision: Mapping[str, object],
     config: IdentityConfig,
-    sampler: SliceSampler,
+    pool: tuple[Tensor, Tensor],
     recipe: IdentityRecipe,
     *,
     report: Callable[[str], None],
@@ -58,26 +94,40 @@ def fit(
 ) -> nn.Module:
     """A trained CustomTextCLIP; the same seed and thread count give the same weights.
 
+    First the text tower learns to tell the sentences apart and is locked (as one of the towers is in LiT,
+    arXiv 2111.07991), then the vision tower learns to meet it.
+
     Args:
         vision: settings of the vision tower (`vision_settings` or `JUDGE`).
+        pool: of `draw_pool`.
     """
     clip = build_clip(dict(vision), config.embed_dim, recipe.seed).train()
     tokens = {name: tokenise(list(sentences[name])) for name in config.contrasts}
-    decay = [p for n, p in clip.named_parameters() if p.ndim > 1 and "embedding" not in n]
-    plain = [p for n, p in clip.named_parameters() if not (p.ndim > 1 and "embedding" not in n)]
+    report(f"sentences apart: {separate_texts(clip, tokens, recipe):.4f}")
+    with torch.no_grad():
+        texts = [F.normalize(clip.encode_text(t), dim=-1) for t in tokens.values()]  # type: ignore[operator]
+    visual, scale = clip.visual, clip.logit_scale
+    if not isinstance(visual, nn.Module) or not isinstance(scale, nn.Parameter):
+        raise TypeError(f"{type(clip).__name__} has no vision tower with a logit scale")
+    named = [*visual.named_parameters(), ("logit_scale", scale)]
+    decay = [p for n, p in named if p.ndim > 1 and "embedding" not in n]
+    plain = [p for n, p in named if not (p.ndim > 1 and "embedding" not in n)]
     optimizer = torch.optim.AdamW(
         [{"params": decay, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}],
         lr=recipe.learning_rate,
     )
-    average = {n: p.detach().clone() for n, p in clip.named_parameters()}
-    began, running = time.monotonic(), [math.log(len(config.contrasts)), 0.0]
+    average = [p.detach().clone() for _, p in named]
+    began, running = time.monotonic(), [math.log(len(texts)), 0.0]
     for step in range(recipe.steps):
         rng = np.random.default_rng([recipe.seed, step])
-        images, labels = sampler.draw(recipe.batch, rng)
-        said = torch.stack([t[int(rng.integers(len(t)))] for t in tokens.values()])
-        texts = F.normalize(clip.encode_text(said), dim=-1)  # type: ignore[operator]
-        shown = F.normalize(clip.visual(standardise(images, config.image_size)), dim=-1)  # type: ignore[operator]
-        logits = clip.logit_scale.clamp(max=math.log(50.0)).exp() * shown @ texts.T  # type: ignore[operator]
+        chosen = torch.from_numpy(rng.integers(len(pool[1]), size=recipe.batch))
+        images, labels = pool[0][chosen].float(), pool[1][chosen]
+        if rng.random() < 0.5:
+            images = images.flip(-1)
+        images = images.roll((int(rng.integers(-6, 7)), int(rng.integers(-6, 7))), dims=(-2, -1))
+        said = torch.stack([t[int(rng.integers(len(t)))] for t in texts])
+        shown = F.normalize(visual(images.expand(-1, 3, -1, -1)), dim=-1)
+        logits = scale.clamp(max=math.log(50.0)).exp() * shown @ said.T
         loss = F.cross_entropy(logits, labels, label_smoothing=recipe.smoothing)
         progress = max(0.0, (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup))
         rate = min(1.0, (step + 1) / recipe.warmup) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
@@ -85,19 +135,24 @@ def fit(
             group["lr"] = recipe.learning_rate * rate
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(clip.parameters(), 1.0)
+        nn.utils.clip_grad_norm_([p for _, p in named], 1.0)
         optimizer.step()
         momentum = min(recipe.average, (1 + step) / (10 + step))
-        with torch.no_grad():
-            for name, p in clip.named_parameters():
-                average[name].lerp_(p, 1 - momentum)
         right = float((logits.argmax(dim=1) == labels).float().mean())
-        running = [0.98 * a + 0.02 * b for a, b in zip(running, (float(loss.detach()), right), strict=True)]
-        if step % 100 == 0:
+        share = max(0.02, 1 / (step + 1))
+        running = [
+            (1 - share) * a + share * b for a, b in zip(running, (float(loss.detach()), right), strict=True)
+        ]
+        with torch.no_grad():
+            for mean, (_, p) in zip(average, named, strict=True):
+                mean.lerp_(p, 1 - momentum)
+        if step % 50 == 0:
             report(
                 f"step {step} {time.monotonic() - began:.0f} s loss {running[0]:.3f} right {running[1]:.3f}"
             )
-    clip.load_state_dict(average, strict=False)  # parameters only: batch statistics follow the last steps
+    with torch.no_grad():  # batch statistics follow the last steps, parameters the average of many
+        for mean, (_, p) in zip(average, named, strict=True):
+            p.copy_(mean)
     return clip.eval()
 
 

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model import CONTRASTS
+from model.identity.tower import BACKGROUND
+from model.identity.vote import SUBSTANTIAL
 from training.archive import Case
 from training.sampling.augment import Geometry, cut
 from training.simulation.labels import LabelHead
@@ -65,17 +67,22 @@ class SliceSampler:
             weights = np.array([_weight(c) for c in fits])
             case = fits[int(rng.choice(len(fits), p=weights / weights.sum()))]
             plane, brain = _cut(case, contrast, rng)
-        if (
-            rng.random() < 0.5
-        ):  # a third of the archives come without skull; targets are judged inside the brain
+        seen = brain
+        if rng.random() < 0.5:  # synthetic images are judged inside the brain, acquired ones with their skull
             plane = plane * brain
-        rows, columns = np.nonzero(brain)
-        centre = (float(rows.mean()), float(columns.mean()))
+        else:
+            seen = brain | (plane > BACKGROUND * np.percentile(plane, 99))
+        rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+        extent = max(np.ptp(rows), np.ptp(columns)) + 1
         geometry = Geometry(
             angle=float(rng.normal(0, math.radians(8))),
-            scale=float(np.exp(rng.uniform(math.log(0.95), math.log(1.8)))),
+            # Whoever asks crops to the head or the brain, more or less closely.
+            scale=float(extent / SIDE * np.exp(rng.uniform(-0.15, 0.35))),
             mirror=bool(rng.random() < 0.5),
-            centre=(centre[0] + float(rng.uniform(-16, 16)), centre[1] + float(rng.uniform(-16, 16))),
+            centre=(
+                float(rows.mean() + rng.normal(0, 0.05) * extent),
+                float(columns.mean() + rng.normal(0, 0.05) * extent),
+            ),
         )
         x = cut(torch.from_numpy(plane.astype(np.float32))[None], geometry, (SIDE, SIDE))
         return distort(x, rng)
@@ -86,7 +93,7 @@ def _cut(case: Case, contrast: str, rng: np.random.Generator) -> tuple[np.ndarra
     plane = int(rng.choice(3, p=PLANES)) if case.isotropic else 0
     volume, brain = plane_view(case.contrasts[contrast], plane), plane_view(case.brain, plane)
     area = brain.sum(axis=(1, 2))
-    z = int(rng.choice(np.flatnonzero(area > 0.15 * area.max())))
+    z = int(rng.choice(np.flatnonzero(area >= SUBSTANTIAL * area.max())))
     thick = int(rng.integers(1, 5)) if case.isotropic else 1
     lo, hi = max(0, z - thick // 2), min(volume.shape[0], z + (thick + 1) // 2)
     return volume[lo:hi].astype(np.float32).mean(axis=0), brain[z]
@@ -105,6 +112,6 @@ def distort(x: Tensor, rng: np.random.Generator) -> Tensor:
         line = line / line.sum()
         x = F.conv2d(x[None], line.view(1, 1, 1, -1), padding=(0, 4))
         x = F.conv2d(x, line.view(1, 1, -1, 1), padding=(4, 0))[0]
-    noise = abs(float(rng.normal(0, 0.03)))
+    noise = abs(float(rng.normal(0, 0.02)))
     x = x + noise * torch.from_numpy(rng.standard_normal(tuple(x.shape), dtype=np.float32)) * (x > 0)
     return x.clamp_min(0)

@@ -103,7 +103,8 @@ class Sampler:
     """Draws batches for a pattern; a share of simulated heads, of the unknown site, is mixed in.
 
     `spoilt` is the share of batches with a source that is not what it should be (`spoil`). `sites` are the cases' site
-    numbers (`NetworkConfig.sites`); without them every case is of the unknown site.
+    numbers (`NetworkConfig.sites`); without them every case is of the unknown site. `contrasts` is the network's
+    table, which the labels of a batch are positions in.
     """
 
     def __init__(
@@ -116,8 +117,9 @@ class Sampler:
         simulated: float,
         sites: Sequence[int] = (),
         spoilt: float = 0.0,
+        contrasts: Sequence[str] = CONTRASTS,
     ) -> None:
-        self.spoilt = spoilt
+        self.spoilt, self.contrasts = spoilt, tuple(contrasts)
         self.sites = list(sites) or [0] * len(cases)
         self.cases, self.weights = list(cases), np.asarray(weights, dtype=np.float64)
         self.heads, self.size, self.simulated = list(heads), size, simulated
@@ -146,8 +148,8 @@ class Sampler:
         x, levels, spoilt = spoil(x, levels, rng, self.spoilt)
         return Batch(
             x=x, y=y, brain=brain, lesion=lesion, levels=levels, site=torch.tensor(site), spoilt=spoilt,
-            sources=[CONTRASTS.index(c) for c in pattern.sources],
-            targets=[CONTRASTS.index(c) for c in pattern.targets],
+            sources=[self.contrasts.index(c) for c in pattern.sources],
+            targets=[self.contrasts.index(c) for c in pattern.targets],
         )  # fmt: skip
 
     def _augment(self, s: _Planes, pattern: Pattern, rng: np.random.Generator) -> tuple[Tensor, ...]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from model import CONTRASTS
 from tests.unit.training.cases import head_case, ring_labels
-from training.sampling import PatternSampler, Sampler, Stage, stage_at
+from training.sampling import Pattern, PatternSampler, Sampler, Stage, stage_at
 from training.sampling.augment import Geometry, cut, spoil
 
 SETS = [("T1", "T1C", "T2", "FLAIR"), ("T1", "FLAIR"), ("DWI", "ADC"), ("T1",)]
@@ -130,3 +130,11 @@ def test_a_case_keeps_its_site_but_for_every_fifth_sample() -> None:
     sites = [int(v) for seed in range(30) for v in sampler.draw(pattern, 4, np.random.default_rng(seed)).site]
     assert set(sites) == {0, 4}
     assert 0.1 < sites.count(0) / len(sites) < 0.3
+
+
+def test_a_seventh_contrast_is_drawn_by_its_place_in_the_networks_table() -> None:
+    sampler = Sampler(
+        [head_case("a", ("T1", "PD"), 1.0)], [1.0], [], size=(64, 64), simulated=0.0, contrasts=(*CONTRASTS, "PD")
+    )  # fmt: skip
+    batch = sampler.draw(Pattern(sources=("T1",), targets=("PD",)), 2, np.random.default_rng(0))
+    assert (batch.sources, batch.targets) == ([0], [6])
