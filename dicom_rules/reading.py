@@ -57,6 +57,10 @@ def text(header: Dataset, key: str | BaseTag) -> str:
     return "\\".join(texts(header, key))
 
 
+GB2312_DESIGNATION = "\x1b$)A"
+"""The escape sequence of ISO 2022 IR 58 (PS3.3 table C.12-4), which pydicom 3.0 leaves in the text that it decodes."""
+
+
 def texts(header: Dataset, key: str | BaseTag) -> tuple[str, ...]:
     """All values of the attribute as stripped strings, empty ones included, absent is the empty tuple."""
     found = value(header, key)
@@ -65,8 +69,12 @@ def texts(header: Dataset, key: str | BaseTag) -> tuple[str, ...]:
     if isinstance(found, bytes):
         found = found.decode("ascii", errors="replace").strip("\0 ").split("\\")
     if isinstance(found, str) or not isinstance(found, (MultiValue, list, tuple)):
-        return (str(found).strip(),)
-    return tuple(str(one).strip() for one in found)
+        return (_plain(found),)
+    return tuple(_plain(one) for one in found)
+
+
+def _plain(found: object) -> str:
+    return str(found).replace(GB2312_DESIGNATION, "").strip()
 
 
 def numbers(header: Dataset, key: str | BaseTag) -> tuple[float, ...]:
