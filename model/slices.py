@@ -108,17 +108,17 @@ def decode(
         encoded = network.encode(F.pad(x, pad), s, site)
         p = network.fuse(encoded, s, t, histograms, None, site)
         every = torch.cat([p.images, p.base], dim=2)[..., :height, :width]
-        heads[z] = every.cpu().numpy()
-        half[z] = ((p.below + p.above) / 2)[..., :height, :width].cpu().numpy()
+        heads[z] = every.float().cpu().numpy()
+        half[z] = ((p.below + p.above) / 2)[..., :height, :width].float().cpu().numpy()
         for k, name in enumerate(change):
             rest = [i for i in range(len(used)) if i != k]
             without = network.fuse(encoded.of(rest), [s[i] for i in rest], t, histograms[:, rest], None, site)
             difference = (p.images.mean(dim=2) - without.images.mean(dim=2))[..., :height, :width]
-            change[name][z] = difference.cpu().numpy()
+            change[name][z] = difference.float().cpu().numpy()
         inside = F.pad(torch.from_numpy(stack.brain[z][:, rows, columns].astype(np.float32)).to(device), pad)
         patch = F.avg_pool2d(inside[:, None], 4)[:, 0]
         weights.append(patch)
-        errors.append(torch.cat([p.errors, p.base_errors], dim=2))
+        errors.append(torch.cat([p.errors, p.base_errors], dim=2).float())
         pairs = p.pairs
         if pairs:
             area = patch.sum(dim=(1, 2))

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 import torch
 
+from model.arithmetic import arithmetic
 from model.bundle import Bundle
 from model.contrasts import FIXED_SCALE, canonical
 from model.errors import ImagingError, RequestError
@@ -153,6 +154,8 @@ def synthesize(
     batch_slices: int = 8,
     site: str | None = None,
     leave_one_out: bool = False,
+    precision: str = "fp32",
+    deterministic: bool | None = None,
 ) -> Outputs:
     """Make the targets from the sources.
 
@@ -165,9 +168,12 @@ def synthesize(
         batch_slices: slices in one network call; bounds memory.
         site: whose images these are, one of the bundle's sites; default the unknown site.
         leave_one_out: also make every target without each source in turn (TargetResult.change).
+        precision: fp32, or bf16 on a CUDA device.
+        deterministic: two runs give the same bits, or raise; default on a CPU.
 
     Raises:
-        RequestError: unknown contrast, no source, a target that is a source, an unknown reference or site.
+        RequestError: unknown contrast, no source, a target that is a source, an unknown reference or site, a precision
+            that the device does not compute in.
         ImagingError: blank or not_a_brain reference.
     """
     names = canonical(sources, bundle.contrasts)
@@ -244,7 +250,7 @@ def synthesize(
     levels = torch.tensor(
         [[*records[n].quantiles, thickness / 5.0, float(brain.stripped)] for n in used], dtype=torch.float32
     )
-    with stages.stage("network"):
+    with stages.stage("network"), arithmetic(device, precision, deterministic):
         stack = Stack(
             arrays=arrays, levels=levels, head=head, brain=brain.mask, thick=grid.thick,
             site=0 if site is None else sites.index(site),

@@ -54,6 +54,7 @@ def synthesize(
     console = remarks()
     console.print("loading the model", style="dim")
     from medk2n_node.models import load_in_force
+    from medk2n_node.synthesis.ladder import climb_down, ways_down
     from medk2n_node.synthesis.volumes import read_image
     from model import synthesize as run
 
@@ -61,15 +62,22 @@ def synthesize(
     start = time.perf_counter()
     read = {name: read_image(path) for name, path in paths.items()}
     seconds = {"read": round(time.perf_counter() - start, 3)}
-    outputs = run(
-        {name: image for name, (image, _) in read.items()},
-        wanted,
-        bundle,
-        reference=reference,
-        batch_slices=config.synthesis.batch_slices,
-        site=site or config.synthesis.site or None,
-        leave_one_out=leave_one_out,
-        progress=lambda stage, fraction: console.print(stage, style="dim") if fraction == 0 else None,
+    settings = config.synthesis
+    outputs = climb_down(
+        lambda rung: run(
+            {name: image for name, (image, _) in read.items()},
+            wanted,
+            bundle,
+            reference=reference,
+            device=rung.device,
+            batch_slices=rung.batch_slices,
+            precision=rung.precision,
+            deterministic={"on": True, "off": False}.get(settings.deterministic),
+            site=site or settings.site or None,
+            leave_one_out=leave_one_out,
+            progress=lambda stage, fraction: console.print(stage, style="dim") if fraction == 0 else None,
+        ),
+        ways_down(settings.device, settings.precision, settings.batch_slices),
     )
     document = _write(outputs, read, out, seconds)
     if as_json:

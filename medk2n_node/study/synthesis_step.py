@@ -59,6 +59,8 @@ def synthesize_revision(context: Context, revision_id: int) -> str:
             maker=maker,
             device=context.config.synthesis.device,
             batch_slices=context.config.synthesis.batch_slices,
+            precision=context.config.synthesis.precision,
+            deterministic={"on": True, "off": False}.get(context.config.synthesis.deterministic),
             site=context.config.synthesis.site,
             progress=_Watch(context, revision_id),
             synthesize=context.synthesize,

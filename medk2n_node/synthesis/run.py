@@ -17,7 +17,7 @@ from dicom_rules.errors import GeometryError
 from dicom_rules.geometry import Volume
 from medk2n_node.synthesis.files import Write, write_objects
 from medk2n_node.synthesis.job import Job, MadeObject, Product, Progress, Refused, Target
-from medk2n_node.synthesis.ladder import climb_down, resolve_device
+from medk2n_node.synthesis.ladder import Rung, Wanted, climb_down, ways_down
 from medk2n_node.synthesis.objects import result_objects
 from medk2n_node.synthesis.sources import read_headers, read_volume
 
@@ -36,6 +36,8 @@ def run(
     maker: Maker,
     device: str = "auto",
     batch_slices: int = 8,
+    precision: Wanted = "auto",
+    deterministic: bool | None = None,
     site: str = "",
     progress: Progress | None = None,
     synthesize: Synthesize | None = None,
@@ -47,16 +49,21 @@ def run(
         write: puts a file below the results folder, durably (`Store.write_result`).
         bundle: the weights in force.
         maker: what the header says about the node and the model.
-        device: auto, cpu or cuda[:n]; where memory runs out smaller batches and then the CPU are tried.
-        batch_slices: slices given to the network at once.
+        device: auto, cpu or cuda[:n].
+        batch_slices: slices given to the network at once; where memory runs out, less is tried (`ladder`).
+        precision: auto, fp32, or bf16 on a GPU.
+        deterministic: two runs give the same bits or raise; None: on a CPU.
         site: whose images these are, of the model's sites; "" = unknown.
         progress: told the stage and its share done; may raise to end the run.
         synthesize: the function to call in place of `model.synthesize`.
 
     Raises:
         Refused: the images or the model give a reason not to make anything.
+        ConfigError: a precision that the device does not compute in.
+        OutOfMemory: not even one slice at a time on the CPU fits.
     """
     report = progress or _silent
+    ways = ways_down(device, precision, batch_slices)
     seconds: dict[str, float] = {}
     needed = tuple(dict.fromkeys(source for target in job.targets for source in target.sources))
     volumes: dict[str, Volume] = {}
@@ -76,8 +83,8 @@ def run(
             [target.contrast for target in group],
             reference=reference,
             bundle=bundle,
-            device=device,
-            batch_slices=batch_slices,
+            ways=ways,
+            deterministic=deterministic,
             site=site,
             progress=report,
             synthesize=synthesize,
@@ -144,8 +151,8 @@ def _synthesize(
     *,
     reference: str,
     bundle: Bundle,
-    device: str,
-    batch_slices: int,
+    ways: list[Rung],
+    deterministic: bool | None,
     site: str,
     progress: Progress,
     synthesize: Synthesize | None,
@@ -161,15 +168,15 @@ def _synthesize(
         for contrast, volume in volumes.items()
     }
 
-    def attempt(place: str, size: int) -> Outputs:
+    def attempt(rung: Rung) -> Outputs:
         outputs: Outputs = call(
-            images, targets, bundle, reference=reference, progress=progress, device=place, batch_slices=size,
-            site=site or None,
+            images, targets, bundle, reference=reference, progress=progress, device=rung.device,
+            batch_slices=rung.batch_slices, precision=rung.precision, deterministic=deterministic, site=site or None,
         )  # fmt: skip
         return outputs
 
     try:
-        return climb_down(attempt, resolve_device(device), batch_slices)
+        return climb_down(attempt, ways)
     except (model.ImagingError, model.RequestError) as error:
         raise Refused(code=error.code, subject=error.subject, reason=error.reason, cure=error.cure) from error
 

@@ -56,6 +56,8 @@ def fake_synthesize(
     device: str = "cpu",
     batch_slices: int = 8,
     site: str | None = None,
+    precision: str = "fp32",
+    deterministic: bool | None = None,
 ) -> model.Outputs:
     """The reference itself, scaled to 0..1000, as every target."""
     assert reference is not None

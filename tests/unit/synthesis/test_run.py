@@ -16,9 +16,10 @@ from pydicom import dcmread
 import model
 from dicom_rules.derive import Maker
 from medk2n_node.demo.study import ScannedSeries, write_study
+from medk2n_node.errors import ConfigError
 from medk2n_node.store import Store
 from medk2n_node.synthesis import Job, Product, Refused, Target, run
-from medk2n_node.synthesis.ladder import rungs
+from medk2n_node.synthesis.ladder import OutOfMemory, Rung, climb_down, ran_out, resolve_precision, rungs
 from tests.unit.synthesis.fakes import FakeBundle, fake_synthesize
 
 MAKER = Maker(
@@ -150,19 +151,79 @@ def test_a_source_that_was_not_aligned_is_no_source_of_the_result_and_is_noted(
     assert not t2 & {str(item.ReferencedSOPInstanceUID) for item in made.SourceImageSequence}
 
 
-def test_memory_that_runs_out_is_answered_with_smaller_batches(job: Job, store: Store) -> None:
+def out_of_memory(kind: str) -> BaseException:
+    """Memory that runs out as each allocator says it."""
+    import torch
+
+    return {
+        "python": MemoryError(),
+        "torch": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."),
+        "cpu": RuntimeError("[enforce fail at alloc_cpu.cpp:114] DefaultCPUAllocator: can't allocate memory"),
+        "itk": RuntimeError("itk::ERROR: Failed to allocate memory for image."),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["python", "torch", "cpu", "itk"])
+def test_memory_that_runs_out_is_answered_with_smaller_batches(job: Job, store: Store, kind: str) -> None:
     tried: list[int] = []
 
     def hungry(*arguments: Any, **options: Any) -> model.Outputs:
         tried.append(options["batch_slices"])
         if options["batch_slices"] > 2:
-            raise MemoryError
+            raise out_of_memory(kind)
         return fake_synthesize(*arguments, **options)
 
     assert make(job, store, hungry).objects
     assert tried == [8, 4, 2]
 
 
-def test_the_last_rung_of_the_ladder_is_one_slice_on_the_cpu() -> None:
-    assert rungs("cuda", 4) == [("cuda", 4), ("cuda", 2), ("cuda", 1), ("cpu", 4), ("cpu", 2), ("cpu", 1)]
-    assert rungs("cpu", 1) == [("cpu", 1)]
+def test_memory_that_never_suffices_ends_in_words_and_not_in_a_lost_study(job: Job, store: Store) -> None:
+    def hungry(*arguments: Any, **options: Any) -> model.Outputs:
+        raise MemoryError
+
+    with pytest.raises(OutOfMemory, match="not even one slice at a time on cpu in fp32") as caught:
+        make(job, store, hungry)
+    assert "tried again" in caught.value.cure
+
+
+def test_another_error_is_no_reason_to_try_less(job: Job, store: Store) -> None:
+    tried: list[int] = []
+
+    def wrong(*arguments: Any, **options: Any) -> model.Outputs:
+        tried.append(options["batch_slices"])
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        make(job, store, wrong)
+    assert tried == [8]
+
+
+def test_a_gpu_gives_up_batch_then_precision_and_then_the_study_goes_on_on_the_cpu() -> None:
+    ways = rungs("cuda", 4, has_bf16=True)
+    assert [(way.device, way.precision, way.batch_slices) for way in ways] == [
+        ("cuda", "fp32", 4), ("cuda", "fp32", 2), ("cuda", "fp32", 1), ("cuda", "bf16", 1),
+        ("cpu", "fp32", 4), ("cpu", "fp32", 2), ("cpu", "fp32", 1),
+    ]  # fmt: skip
+    assert [way.precision for way in rungs("cuda", 2, "bf16", has_bf16=True)] == ["bf16"] * 2 + ["fp32"] * 2
+    assert [way.batch_slices for way in rungs("cpu", 1)] == [1]
+    tried: list[Rung] = []
+
+    def full(rung: Rung) -> str:
+        tried.append(rung)
+        if rung.device == "cuda":
+            raise out_of_memory("torch")
+        return "made"
+
+    assert climb_down(full, ways) == "made"
+    assert tried == ways[:5]
+
+
+def test_only_what_says_so_is_a_lack_of_memory() -> None:
+    assert all(ran_out(out_of_memory(kind)) for kind in ("python", "torch", "cpu", "itk"))
+    assert not ran_out(RuntimeError("CUDA error: an illegal memory access was encountered"))
+
+
+def test_bf16_is_refused_in_words_where_the_processor_computes() -> None:
+    assert resolve_precision("auto", "cpu") == "fp32"
+    with pytest.raises(ConfigError, match="needs a CUDA device that computes in it; this is cpu"):
+        resolve_precision("bf16", "cpu")

@@ -1,0 +1,42 @@
+"""How the network computes: in which precision, and whether two runs must give the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from model.errors import RequestError
+
+PRECISIONS = ("fp32", "bf16")
+
+
+@contextmanager
+def arithmetic(device: str, precision: str = "fp32", deterministic: bool | None = None) -> Iterator[None]:
+    """The setting in which the network is called; what was set before is set again afterwards.
+
+    Args:
+        device: torch device.
+        precision: fp32; bf16 on CUDA alone: a CPU emulates it, and is slower than in fp32.
+        deterministic: an operation whose result may differ between two runs raises. Default: on a CPU, where it costs
+            nothing.
+
+    Raises:
+        RequestError: a precision that the device does not compute in.
+    """
+    cuda = device.startswith("cuda")
+    if precision not in PRECISIONS or (precision == "bf16" and not cuda):
+        raise RequestError(
+            code="precision",
+            subject=precision,
+            reason=f"the network does not compute in it on {device}",
+            cure="Use fp32, or bf16 on a CUDA device.",
+        )
+    before = torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(not cuda if deterministic is None else deterministic)
+    try:
+        with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before)
