@@ -16,6 +16,7 @@ from model.arithmetic import arithmetic
 from model.bundle import Bundle
 from model.contrasts import FIXED_SCALE, canonical
 from model.errors import ImagingError, RequestError
+from model.identity import identity_probabilities
 from model.imaging import (
     BrainMask,
     Image,
@@ -36,6 +37,10 @@ Progress = Callable[[str, float], None]
 #: On these contrasts the brain mask follows the brain; on the others it takes a part of the eyes along.
 MASK_ORDER = ("T1", "T1C", "FLAIR", "T2", "DWI", "ADC")
 RELIABLE_MASK = MASK_ORDER[:3]
+#: Contrasts that differ by enhancement alone: where nothing enhances, one looks like the other.
+KIN = {"T1": ("T1", "T1C"), "T1C": ("T1", "T1C")}
+#: Probability of its own contrast (with its kin) below which a target is a stranger.
+IDENTITY_FLOOR = 0.2
 #: Normalised signal above which a voxel belongs to the head.
 HEAD_LEVEL = 0.08
 
@@ -48,7 +53,8 @@ class TargetResult:
         array: (S, R, C) uint16 stored values.
         scale: stored value that the model holds to be the target's 99.5th percentile inside the brain.
         uncertainty: (S, R, C) float32, half-width of the 90 % interval, in stored values.
-        quality: expected_mae and expected_dissimilarity (1-SSIM) inside the brain, in units of `scale`; brain_ml.
+        quality: expected_mae and expected_dissimilarity (1-SSIM) inside the brain, in units of `scale`; brain_ml;
+            identity, where the bundle has a judge: probability that the image is its own contrast.
         contributions: source -> share of the fused representation inside the brain, sums to 1; key included.
         accepted: source -> whether w_global passed its threshold (the key always).
         window: (center, width) in stored values.
@@ -264,10 +270,23 @@ def synthesize(
             progress=lambda fraction: stages.progress("network", fraction),
             leave_one_out=leave_one_out,
         )
+    with stages.stage("identity"):
+        looks = {t: _looks_like(bundle, run.image[:, j], brain.mask) for j, t in enumerate(wanted)}
     with stages.stage("write-back"):
         results = {
             t: _finish(
-                bundle, t, j, run, grid.back, brain.mask, head, keys[t], used, dropped, brain.volume_ml
+                bundle,
+                t,
+                j,
+                run,
+                grid.back,
+                brain.mask,
+                head,
+                keys[t],
+                used,
+                dropped,
+                brain.volume_ml,
+                looks[t],
             )
             for j, t in enumerate(wanted)
         }
@@ -283,6 +302,28 @@ def synthesize(
     )
 
 
+def _looks_like(bundle: Bundle, image: FloatArray, brain: npt.NDArray[np.bool_]) -> dict[str, float] | None:
+    """What the judge of identity takes the image for (CMIM); None without a judge or without an image to judge."""
+    inside = image[brain]
+    if bundle.identity is None or not np.isfinite(inside).all() or float(inside.max()) <= 0:
+        return None
+    return identity_probabilities(bundle.identity, image, brain)
+
+
+def _identity(target: str, looks: Mapping[str, float] | None) -> tuple[float | None, str | None]:
+    """The identity score of the target, and the sentence of an abstention where it is not its own."""
+    if looks is None or target not in looks:
+        return None, None
+    score = sum(looks[c] for c in KIN.get(target, (target,)) if c in looks)
+    if score >= IDENTITY_FLOOR:
+        return score, None
+    other = max(looks, key=lambda c: looks[c])
+    return (
+        score,
+        f"Abstained: the image looks like {other} ({looks[other]:.2f}), not like {target} ({score:.2f}).",
+    )
+
+
 def _finish(
     bundle: Bundle,
     target: str,
@@ -295,6 +336,7 @@ def _finish(
     used: tuple[str, ...],
     dropped: Mapping[str, str],
     brain_ml: float,
+    looks: Mapping[str, float] | None,
 ) -> TargetResult:
     """Stored values on the reference's grid, with the sentences a reader needs."""
     unit = FIXED_SCALE.get(target, bundle.stored_scale)
@@ -320,7 +362,11 @@ def _finish(
     ]
     if bundle.interval_factor is None:
         reasons.append("The uncertainty interval is uncalibrated.")
-    if abstained:
+    score, stranger = _identity(target, looks)
+    if stranger is not None:
+        abstained = True
+        reasons.append(stranger)
+    elif abstained:
         reasons.append(
             f"Abstained: expected error {mae:.2f} of the target's range is above {bundle.worst_expected_error:.2f}."
         )
@@ -333,6 +379,7 @@ def _finish(
             "expected_mae": round(mae, 4),
             "expected_dissimilarity": round(dissimilarity, 4),
             "brain_ml": round(brain_ml, 1),
+            **({} if score is None else {"identity": round(score, 4)}),
         },
         contributions=run.share[j],
         accepted=run.accepted[j],
