@@ -54,6 +54,10 @@ ENCODERS: dict[str, EncoderConfig] = {
 }  # fmt: skip
 
 
+#: What SAM 2 subtracts from and divides each channel by (ImageNet's statistics; sam2.utils.transforms).
+SAM2_MEAN, SAM2_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
 class _NoPosition(nn.Module):
     """The neck asks for a position encoding of each level; nothing here reads it."""
 
@@ -62,11 +66,15 @@ class _NoPosition(nn.Module):
 
 
 class ImageEncoder(nn.Module):
-    """Trunk and neck under SAM 2's own parameter names (`trunk.*`, `neck.*`), so that its checkpoints fit."""
+    """Trunk and neck under SAM 2's own parameter names (`trunk.*`, `neck.*`), so that its checkpoints fit.
 
-    def __init__(self, config: EncoderConfig) -> None:
+    `sam2_input`: standardise the input as SAM 2 does; right for its weights, wrong for weights trained here.
+    """
+
+    def __init__(self, config: EncoderConfig, sam2_input: bool = False) -> None:
         super().__init__()
         self.config = config
+        self.sam2_input = sam2_input
         self.trunk = Hiera(
             embed_dim=config.embed_dim,
             num_heads=config.num_heads,
@@ -87,5 +95,8 @@ class ImageEncoder(nn.Module):
         nn.init.trunc_normal_(self.trunk.pos_embed_window, std=0.02)
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        if self.sam2_input:
+            mean, std = (x.new_tensor(v)[:, None, None] for v in (SAM2_MEAN, SAM2_STD))
+            x = (x - mean) / std
         features, _ = self.neck(self.trunk(x))
         return [torch.as_tensor(f) for f in features]
