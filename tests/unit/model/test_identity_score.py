@@ -1,0 +1,67 @@
+"""What the judge of identity says decides whether a synthetic image leaves the network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import model.synthesis
+from model import Bundle, Image, Outputs, load_bundle, synthesize
+from model.imaging import BrainMask
+
+SHAPE = (4, 96, 96)
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return replace(load_bundle(), worst_expected_error=10.0)
+
+
+def _made(
+    monkeypatch: pytest.MonkeyPatch, bundle: Bundle, target: str, looks: dict[str, float] | None
+) -> Outputs:
+    z, y, x = np.mgrid[0:4, 0:96, 0:96]
+    inside = np.hypot((y - 48) / 40, (x - 48) / 34) < 1
+    rng = np.random.default_rng(1)
+    image = Image(
+        array=((0.4 + 0.3 * rng.random(SHAPE)) * inside * 1000).astype(np.float32)
+        + 0.0 * z.astype(np.float32),
+        affine=np.diag([1.0, 1.0, 5.0, 1.0]),
+        frame_of_reference="1.2.3",
+    )
+    mask = BrainMask(mask=inside, stripped=False, volume_ml=1200.0)
+    monkeypatch.setattr(model.synthesis, "brain_mask", lambda image, subject: mask)
+    if looks is None:
+        bundle = replace(bundle, identity=None)
+    else:
+        bundle = replace(bundle, identity=object())  # type: ignore[arg-type]
+        monkeypatch.setattr(model.synthesis, "identity_probabilities", lambda *arguments: looks)
+    return synthesize({"T2": image}, [target], bundle)
+
+
+def test_an_image_that_looks_like_another_contrast_is_abstained_from(
+    monkeypatch: pytest.MonkeyPatch, bundle: Bundle
+) -> None:
+    looks = {"T1": 0.02, "T1C": 0.01, "T2": 0.9, "FLAIR": 0.07}
+    result = _made(monkeypatch, bundle, "FLAIR", looks).targets["FLAIR"]
+    assert result.abstained and result.quality["identity"] == 0.07
+    assert result.reasons[-1] == "Abstained: the image looks like T2 (0.90), not like FLAIR (0.07)."
+
+
+def test_an_image_that_is_its_own_contrast_carries_its_score(
+    monkeypatch: pytest.MonkeyPatch, bundle: Bundle
+) -> None:
+    result = _made(monkeypatch, bundle, "FLAIR", {"T2": 0.1, "FLAIR": 0.9}).targets["FLAIR"]
+    assert not result.abstained and result.quality["identity"] == 0.9
+
+
+def test_t1_without_and_with_agent_are_kin(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+    result = _made(monkeypatch, bundle, "T1C", {"T1": 0.8, "T1C": 0.1, "FLAIR": 0.1}).targets["T1C"]
+    assert not result.abstained and result.quality["identity"] == pytest.approx(0.9)
+
+
+def test_without_a_judge_no_score_is_made_up(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
+    result = _made(monkeypatch, bundle, "FLAIR", None).targets["FLAIR"]
+    assert not result.abstained and "identity" not in result.quality
