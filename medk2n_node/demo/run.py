@@ -142,7 +142,7 @@ def _summary(
     series = [_one(out, todo, shown, one, narrator) for one in came_back]
     others = [one for one in shown["results"] if one["kind"] != "series"]
     with_it = [one for one in beside(out / "pacs", others, todo.headers) if one.series_uid not in contrasts]
-    arrived = {one.series_uid for one in (*came_back, *with_it)}
+    arrived = {one.series_uid for one in came_back} | {one.series_uid for one in with_it}
     whole = {str(one["series_uid"]) for one in shown["results"]} == arrived and shown["state"] != "FAILED"
     summary: dict[str, Any] = {
         "study_uid": todo.study_uid,
