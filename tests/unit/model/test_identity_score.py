@@ -1,4 +1,4 @@
-"""What the judge of identity says decides whether a synthetic image leaves the network."""
+"""What the judge of identity says decides what leaves the network; the order of the arguments decides nothing."""
 
 from __future__ import annotations
 
@@ -19,19 +19,23 @@ def bundle() -> Bundle:
     return replace(load_bundle(), worst_expected_error=10.0)
 
 
-def _made(
-    monkeypatch: pytest.MonkeyPatch, bundle: Bundle, target: str, looks: dict[str, float] | None
-) -> Outputs:
+def _image(seed: int) -> tuple[Image, BrainMask]:
     z, y, x = np.mgrid[0:4, 0:96, 0:96]
     inside = np.hypot((y - 48) / 40, (x - 48) / 34) < 1
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng(seed)
     image = Image(
         array=((0.4 + 0.3 * rng.random(SHAPE)) * inside * 1000).astype(np.float32)
         + 0.0 * z.astype(np.float32),
         affine=np.diag([1.0, 1.0, 5.0, 1.0]),
         frame_of_reference="1.2.3",
     )
-    mask = BrainMask(mask=inside, stripped=False, volume_ml=1200.0)
+    return image, BrainMask(mask=inside, stripped=False, volume_ml=1200.0)
+
+
+def _made(
+    monkeypatch: pytest.MonkeyPatch, bundle: Bundle, target: str, looks: dict[str, float] | None
+) -> Outputs:
+    image, mask = _image(1)
     monkeypatch.setattr(model.synthesis, "brain_mask", lambda image, subject: mask)
     if looks is None:
         bundle = replace(bundle, identity=None)
@@ -65,3 +69,28 @@ def test_t1_without_and_with_agent_are_kin(monkeypatch: pytest.MonkeyPatch, bund
 def test_without_a_judge_no_score_is_made_up(monkeypatch: pytest.MonkeyPatch, bundle: Bundle) -> None:
     result = _made(monkeypatch, bundle, "FLAIR", None).targets["FLAIR"]
     assert not result.abstained and "identity" not in result.quality
+
+
+def test_the_order_in_which_sources_and_targets_are_named_changes_no_bit(
+    monkeypatch: pytest.MonkeyPatch, bundle: Bundle
+) -> None:
+    images = {contrast: _image(seed) for seed, contrast in enumerate(("T1", "T2", "DWI"))}
+    monkeypatch.setattr(model.synthesis, "brain_mask", lambda image, subject: images["T1"][1])
+    one = synthesize({c: images[c][0] for c in ("T1", "T2", "DWI")}, ["FLAIR", "T1C"], bundle, reference="T1")
+    other = synthesize(
+        {c: images[c][0] for c in ("DWI", "T1", "T2")}, ["T1C", "FLAIR"], bundle, reference="T1"
+    )
+    for contrast in ("FLAIR", "T1C"):
+        a, b = one.targets[contrast], other.targets[contrast]
+        assert np.array_equal(a.array, b.array) and np.array_equal(a.uncertainty, b.uncertainty)
+        assert a.contributions == b.contributions and a.quality == b.quality
+
+
+def test_exchanging_the_labels_of_two_sources_changes_the_image(
+    monkeypatch: pytest.MonkeyPatch, bundle: Bundle
+) -> None:
+    images = {contrast: _image(seed) for seed, contrast in enumerate(("T1", "T2"))}
+    monkeypatch.setattr(model.synthesis, "brain_mask", lambda image, subject: images["T1"][1])
+    right = synthesize({"T1": images["T1"][0], "T2": images["T2"][0]}, ["FLAIR"], bundle, reference="T1")
+    wrong = synthesize({"T1": images["T2"][0], "T2": images["T1"][0]}, ["FLAIR"], bundle, reference="T1")
+    assert int(np.abs(right.targets["FLAIR"].array.astype(int) - wrong.targets["FLAIR"].array).max()) > 10
