@@ -5,6 +5,7 @@
 #   TORCH_INDEX  a further index to take PyTorch from, such as that of its CPU builds where there is no GPU
 #                (about 200 MB instead of about 3 GB of CUDA libraries)
 #   PIP_EXTRA    anything else for pip, such as --find-links /media/usb/wheels --no-index
+#   WORKERS      how many test processes `make test` runs side by side                        (default 2)
 #   ARGS         passed on to the command: make demo ARGS="--study DIR", make test ARGS="tests/unit -x"
 
 SHELL       := /bin/bash
@@ -15,6 +16,7 @@ V           ?= .venv
 PYTHON      ?= python3
 TORCH_INDEX ?=
 PIP_EXTRA   ?=
+WORKERS     ?= 2
 ARGS        ?=
 
 PY    := $(V)/bin/python
@@ -37,7 +39,7 @@ demo: $(V)/.demo  ## a study goes in, a synthetic series comes back, on this mac
 	@$(V)/bin/medk2n demo $(ARGS)
 
 test: $(V)/.test tests/viewer/node_modules  ## the whole test suite
-	$(PY) -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 check: $(V)/.dev  ## lint, format, types, and who may import whom
 	$(PY) -m ruff check .
