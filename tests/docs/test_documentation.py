@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import typer
 
+from dicom_rules.protocols import protocols_from_toml
 from medk2n_node.cli.app import app
 from medk2n_node.config import Config
 from medk2n_node.config_source import walk_fields
@@ -87,7 +88,9 @@ def test_every_key_of_the_configuration_is_documented() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=named)
 def test_examples_of_node_toml_are_valid(page: Path) -> None:
     for block in CODE.finditer(page.read_text(encoding="utf-8")):
-        if block["language"] == "toml":
+        if block["language"] == "toml" and "[[protocol]]" in block["text"]:
+            assert protocols_from_toml(block["text"], source=page.name)
+        elif block["language"] == "toml":
             Config.model_validate(tomllib.loads(block["text"]))
 
 
