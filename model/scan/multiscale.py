@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from model.layers import ChannelNorm, ConvBlock, upsample
 from model.scan.fermat import fermat_order
-from model.scan.ssd import Mamba2
+from model.scan.mamba import Mamba2
 
 
 class SpiralBlock(nn.Module):
