@@ -10,6 +10,7 @@ from __future__ import annotations
 from dicom_rules.classify.names import normalised
 from dicom_rules.classify.rules import ClassifyRules
 from dicom_rules.classify.series import classify, main_stack
+from dicom_rules.classify.stacks import StackImages
 from dicom_rules.classify.study import are_twins, in_their_study
 from dicom_rules.classify.types import KINDS, PLANES, SeriesClass, StackClass, Timing
 from dicom_rules.classify.vote import ON_DISAGREEMENT, with_image_votes
@@ -21,6 +22,7 @@ __all__ = [
     "ClassifyRules",
     "SeriesClass",
     "StackClass",
+    "StackImages",
     "Timing",
     "are_twins",
     "classify",

@@ -49,12 +49,17 @@ def decide(facts: Facts, names: Names, spread: Spread) -> Finding:
         return _of_kind(other)
     reading = _with_names(facts, names, weighting(facts, series_echoes=spread.echoes))
     repeats = facts.images_at_one_place
-    if reading.contrast is not None and repeats >= TIME_POINTS:
+    if reading.contrast is not None and max(repeats, facts.time_points) >= TIME_POINTS:
+        why = (
+            f"{repeats} images lie at each position"
+            if repeats >= TIME_POINTS
+            else f"{facts.time_points} temporal positions are stated"
+        )
         reading = Reading(
             contrast=None,
             confidence=SURE,
             kind="perfusion",
-            sentence=f"{reading.sentence}; but {repeats} images lie at each position: a dynamic series",
+            sentence=f"{reading.sentence}; but {why}: a dynamic series",
         )
     agent = agent_of(facts, names)
     return _finding(_with_agent(reading, agent), origin, agent=agent.given)

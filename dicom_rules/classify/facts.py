@@ -35,6 +35,8 @@ class Sample:
     """What differs between the images (or frames) of one series."""
 
     owner: int
+    frame: int | None
+    """Frame number (from 1) in a multi-frame object; None for an image of its own."""
     echo_time: float | None
     b_value: float | None
     directional: bool
@@ -95,6 +97,8 @@ class Facts:
     in_plane_mm: tuple[float, ...]
     thickness_mm: float | None
     rows: int
+    time_points: int
+    """Number of Temporal Positions (0020,0105); 1 where it is not stated."""
     arterial_spin_labelling: bool
     flow_encoded: bool
     deep_learning: str = ""
@@ -172,6 +176,7 @@ def facts_of(headers: Sequence[Dataset], samples: Sequence[Sample]) -> Facts:
         in_plane_mm=_plausible(_numbers(places, "PixelSpacing")),
         thickness_mm=_positive(_number(places, "SliceThickness")),
         rows=int(number(header, "Rows") or 0),
+        time_points=int(_positive(_number(places, "NumberOfTemporalPositions")) or 1),
         arterial_spin_labelling=any("MRArterialSpinLabelingSequence" in group for group in groups),
         flow_encoded=_text(places, "PhaseContrast").upper() == "YES"
         or any("MRVelocityEncodingSequence" in group for group in groups),
@@ -189,11 +194,13 @@ def _samples(owner: int, header: Dataset) -> Iterator[Sample]:
     shared = first_item(header, "SharedFunctionalGroupsSequence") or Dataset()
     # What a frame does not say itself is said for all of them, and is read once.
     common = _sample(owner, [*_macros(shared), header])
-    for group in groups:
-        yield _sample(owner, _macros(group), common)
+    for number_of_frame, group in enumerate(groups, start=1):
+        yield _sample(owner, _macros(group), common, number_of_frame)
 
 
-def _sample(owner: int, places: Sequence[Dataset], common: Sample | None = None) -> Sample:
+def _sample(
+    owner: int, places: Sequence[Dataset], common: Sample | None = None, frame: int | None = None
+) -> Sample:
     directionality = _text(places, "DiffusionDirectionality").upper() or directionality_of(places)
     gradient = _numbers(places, "DiffusionGradientOrientation")
     directional = directionality in ("DIRECTIONAL", "BMATRIX") or any(abs(one) > 1e-6 for one in gradient)
@@ -215,6 +222,7 @@ def _sample(owner: int, places: Sequence[Dataset], common: Sample | None = None)
         b_value = common.b_value if b_value is None else b_value
     return Sample(
         owner=owner,
+        frame=frame,
         echo_time=echo_time,
         b_value=b_value,
         directional=directional,

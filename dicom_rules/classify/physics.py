@@ -34,9 +34,10 @@ BOTH_FLIPS_DEG = (60, 100)
 LOWEST_PREPARED_TI_MS, HIGHEST_PREPARED_TI_MS = 300, 1500
 """Inversion times of T1-weighted prepared gradient echoes; the second image of MP2RAGE lies above."""
 
-FLUID_NULLED = 0.2
-"""CSF within this share of equilibrium around its null counts as suppressed: its T1 (4 to 4.5 s) and the saturation by
-the echo train are known no better. STIR (TI 150 ms) leaves it near -0.6, a T1-FLAIR (TI 800 ms) near 0.1 but early."""
+FLUID_LEFT = (-0.2, 0.12)
+"""CSF counts as nulled while its magnetisation lies in this share of equilibrium around 0. Its T1 (4 to 4.5 s) is known
+no better; the saturation by a long echo train lets the null come earlier than the formula says, never later. STIR (TI
+150 ms) leaves it near -0.6, a T1-FLAIR (TI 800 ms) near 0.1 but early, the first of two inversions near 0.18."""
 
 SCOUT_TR_MS, SCOUT_VOXEL_MM = 5.5, 1.4
 SCOUT_THICKNESS_MM = 8.0
@@ -125,6 +126,8 @@ def _is_echo_planar(facts: Facts, named: str) -> bool:
 def _spin_echo(facts: Facts, tr: float, te: float) -> Reading:
     ti = facts.inversion_time
     timing = f"TR {tr:g} ms, TE {te:g} ms" + (f", TI {ti:g} ms" if ti else "")
+    if facts.thickness_mm is not None and facts.thickness_mm >= SCOUT_THICKNESS_MM:
+        return _none(f"a spin echo in slices of {facts.thickness_mm:g} mm is a localizer", kind="localizer")
     if len({time for time in facts.inversion_times if time > 1}) > 1:
         return _none(f"two inversions ({timing} and more) null two tissues: double inversion recovery")
     if ti is not None and ti < STIR_TI_MS:
@@ -160,7 +163,7 @@ def _spin_echo(facts: Facts, tr: float, te: float) -> Reading:
     light = spin_echo(field_t=facts.field_t, tr=tr, te=te, ti=ti, three_d=bool(facts.three_d))
     if ti is not None and te >= 60:
         remaining = fluid_magnetisation(field_t=facts.field_t, tr=tr, ti=ti)
-        if abs(remaining) > FLUID_NULLED or light.white_over_grey >= 1:
+        if not FLUID_LEFT[0] <= remaining <= FLUID_LEFT[1] or light.white_over_grey >= 1:
             return _none(
                 f"{timing} inverts without nulling CSF ({remaining:+.2f} of its magnetisation is left)"
             )
@@ -215,7 +218,7 @@ def _gradient_echo(facts: Facts, tr: float, te: float, series_echoes: int) -> Re
             f"an unprepared gradient echo of {series_echoes} echo times is a map, not a weighting",
             kind="fieldmap",
         )
-    if flip <= 20 and tr >= 1000:
+    if flip <= 20 and tr >= 1000 and facts.three_d is not False:
         return Reading(
             contrast="T1",
             confidence=0.75,
@@ -278,7 +281,8 @@ def _unknown_family(facts: Facts, tr: float, te: float) -> Reading:
     """Neither spin nor gradient echo is stated; only a timing that one of them alone can have decides."""
     flip = facts.flip_angle
     timing = f"TR {tr:g} ms, TE {te:g} ms" + (f", flip {flip:g}°" if flip is not None else "")
-    if flip is not None and flip <= 20 and tr >= 1000 and te < T2_STAR_ECHO_MS:
+    volume = facts.three_d is not False
+    if flip is not None and flip <= 20 and tr >= 1000 and te < T2_STAR_ECHO_MS and volume:
         return Reading(
             contrast="T1",
             confidence=0.85 if facts.inversion_time else 0.7,

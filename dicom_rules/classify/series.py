@@ -23,7 +23,7 @@ from dicom_rules.classify.provenance import (
 )
 from dicom_rules.classify.request import procedure_codes, procedure_words
 from dicom_rules.classify.rules import ClassifyRules, Override
-from dicom_rules.classify.stacks import of_contrast, owners_of, stack_classes, stacks_of
+from dicom_rules.classify.stacks import StackImages, images_of, of_contrast, stack_classes, stacks_of
 from dicom_rules.classify.types import SeriesClass, StackClass, Timing
 from dicom_rules.errors import ClassifyError
 from dicom_rules.reading import distinct, text, tolerant
@@ -90,17 +90,16 @@ def classify(
 
 
 @tolerant
-def main_stack(headers: Sequence[Dataset], contrast: str | None = None) -> tuple[Dataset, ...]:
-    """The instances of one stack of a mixed series, for `geometry.to_volume`; all, where the series is one stack.
+def main_stack(headers: Sequence[Dataset], contrast: str | None = None) -> StackImages:
+    """The images of one stack of a mixed series, for `geometry.to_volume`; all, where the series is one stack.
 
-    The stack that shows `contrast`, else the one that speaks for the series. A multi-frame object cannot be
-    divided and is given whole.
+    The stack that shows `contrast`, else the one that speaks for the series.
     """
     _one_series(headers)
     samples = samples_of(headers)
     own, wider = series_words(headers)
     choices = stacks_of(headers, samples, names_of(own, wider_names=wider))
-    return tuple(headers[owner] for owner in owners_of(of_contrast(choices, contrast)))
+    return images_of(headers, of_contrast(choices, contrast))
 
 
 def _one_series(headers: Sequence[Dataset]) -> None:

@@ -13,6 +13,7 @@ from dicom_rules.classify.names import Names
 from dicom_rules.classify.types import StackClass
 from dicom_rules.errors import GeometryError
 from dicom_rules.geometry import check
+from dicom_rules.reading import text
 
 USUAL_B_VALUE = 1000
 MOST_STACKS = 24
@@ -53,9 +54,22 @@ def of_contrast(choices: Sequence[Choice], contrast: str | None) -> Choice:
     return next((one for one in choices if contrast and one.finding.contrast == contrast), choices[0])
 
 
-def owners_of(choice: Choice) -> tuple[int, ...]:
-    """The places of a stack's images among the headers of its series, ascending."""
-    return tuple(sorted({sample.owner for sample in choice.facts.samples}))
+@dataclass(frozen=True, kw_only=True)
+class StackImages:
+    """The images of one stack as `geometry.to_volume` takes them: its objects, and the frames to take of them."""
+
+    instances: tuple[Dataset, ...]
+    only: frozenset[tuple[str, int]] | None
+    """(SOP Instance UID, frame number); None where the objects belong to the stack as a whole."""
+
+
+def images_of(headers: Sequence[Dataset], choice: Choice) -> StackImages:
+    """The objects of a stack among the headers of its series, in their order."""
+    samples = choice.facts.samples
+    owners = sorted({sample.owner for sample in samples})
+    uids = {owner: text(headers[owner], "SOPInstanceUID") for owner in owners}
+    frames = frozenset((uids[sample.owner], sample.frame) for sample in samples if sample.frame is not None)
+    return StackImages(instances=tuple(headers[owner] for owner in owners), only=frames or None)
 
 
 def stack_classes(headers: Sequence[Dataset], choices: Sequence[Choice]) -> tuple[StackClass, ...]:
@@ -86,11 +100,9 @@ def _stack_class(headers: Sequence[Dataset], one: Choice, *, first: bool) -> Sta
 
 
 def _geometry_problem(headers: Sequence[Dataset], one: Choice) -> str:
-    owners = owners_of(one)
-    if len(owners) < len(one.facts.samples):
-        return "it lies in one multi-frame object with other stacks, which is not divided"
+    images = images_of(headers, one)
     try:
-        check([headers[owner] for owner in owners])
+        check(images.instances, only=images.only)
     except GeometryError as error:
         return f"no volume: {error.subject}: {error.reason}"
     return ""

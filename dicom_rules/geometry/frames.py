@@ -6,7 +6,7 @@ Plane Position, Plane Orientation, Pixel Measures and Pixel Value Transformation
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,10 @@ DS_LENGTH = 16
 
 UNIT_TOLERANCE = 1e-3
 """Direction cosines are rounded by some vendors to four digits; more than this is not a rotation."""
+
+
+Only = Container[tuple[str, int]] | None
+"""(SOP Instance UID, frame number) of the frames to take out of multi-frame objects; None: all of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,8 +56,8 @@ class Frame:
 
 
 @tolerant
-def frames_of(instances: Sequence[Dataset]) -> list[Frame]:
-    """All slices of the instances in the order given; GeometryError when one lacks its plane."""
+def frames_of(instances: Sequence[Dataset], only: Only = None) -> list[Frame]:
+    """The slices of the instances in the order given, all or `only` these; GeometryError when one lacks its plane."""
     found: list[Frame] = []
     for owner, instance in enumerate(instances):
         _refuse_several_slices_in_one_image(instance)
@@ -61,8 +65,10 @@ def frames_of(instances: Sequence[Dataset]) -> list[Frame]:
         if groups:
             _refuse_other_count(instance, len(groups))
             shared = first_item(instance, "SharedFunctionalGroupsSequence") or Dataset()
+            uid = text(instance, "SOPInstanceUID")
             for frame_number, group in enumerate(groups, start=1):
-                found.append(_enhanced(instance, owner, frame_number, shared, group))
+                if only is None or (uid, frame_number) in only:
+                    found.append(_enhanced(instance, owner, frame_number, shared, group))
         else:
             found.append(_classic(instance, owner))
     return found

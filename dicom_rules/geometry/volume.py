@@ -9,7 +9,7 @@ import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from dicom_rules.errors import GeometryError
-from dicom_rules.geometry.frames import Frame, frames_of
+from dicom_rules.geometry.frames import Frame, Only, frames_of
 from dicom_rules.geometry.stack import Stack, stack_of
 from dicom_rules.geometry.types import Volume
 from dicom_rules.reading import distinct, instance_name, number, text, tolerant, value
@@ -17,9 +17,10 @@ from dicom_rules.reading import distinct, instance_name, number, text, tolerant,
 PIXEL_KEYWORDS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
-def to_volume(instances: Sequence[Dataset]) -> Volume:
+def to_volume(instances: Sequence[Dataset], *, only: Only = None) -> Volume:
     """Read the instances of one series, in any order, as one regular volume.
 
+    `only` names the frames to take where a multi-frame object holds several stacks.
     The array is (S, R, C) float32 with the modality rescale applied; slices ascend along the normal. Raises
     GeometryError (codes: one_slice, gap, slabs, irregular, duplicate, mixed_orientation, mixed_series,
     inconsistent, tilted, sparse, missing_position, missing_plane, missing_frame_of_reference, mosaic,
@@ -27,7 +28,9 @@ def to_volume(instances: Sequence[Dataset]) -> Volume:
     """
     series_uid, frame_of_reference_uid = _one_series(instances)
     _have_pixels(instances)
-    stack = stack_of(frames_of(instances), same_image=lambda one, other: _same_pixels(instances, one, other))
+    stack = stack_of(
+        frames_of(instances, only), same_image=lambda one, other: _same_pixels(instances, one, other)
+    )
     array = _read(instances, stack)
     return Volume(
         array=array,
@@ -39,13 +42,13 @@ def to_volume(instances: Sequence[Dataset]) -> Volume:
     )
 
 
-def check(headers: Sequence[Dataset]) -> None:
+def check(headers: Sequence[Dataset], *, only: Only = None) -> None:
     """Refuse what `to_volume` would refuse for its geometry, from headers alone; raises GeometryError.
 
     Without pixels, only a second copy of the same SOP instance counts as identical.
     """
     _one_series(headers)
-    stack_of(frames_of(headers), same_image=_same_instance)
+    stack_of(frames_of(headers, only), same_image=_same_instance)
 
 
 @tolerant

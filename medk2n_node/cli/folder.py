@@ -129,7 +129,8 @@ def _classify(series: SeriesFolder, headers_only: bool, rules: ClassifyRules) ->
     blank: bool | None = None
     if text(series.headers[0], "Modality").upper() == "MR":
         try:
-            check(main_stack(series.headers))
+            images = main_stack(series.headers)
+            check(images.instances, only=images.only)
         except GeometryError as error:
             problem = f"{error.subject}: {error.reason}"
         if not headers_only:

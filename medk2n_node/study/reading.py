@@ -63,7 +63,8 @@ def read_series(series_uid: str, paths: Sequence[Path]) -> SeriesOnDisk:
     if readable:
         try:
             # A series may hold several stacks (b-values, echoes); the one that speaks for it must be a volume.
-            check(main_stack(headers))
+            images = main_stack(headers)
+            check(images.instances, only=images.only)
         except GeometryError as error:
             problem = f"{error.subject}: {error.reason}"
     blank: bool | None = None

@@ -14,9 +14,10 @@ from dicom_rules.geometry import Volume, to_volume
 
 def read_headers(paths: Sequence[Path], contrast: str | None = None) -> list[Dataset]:
     """The headers of one stack of a series, without pixel data: that of `contrast`, else the one that speaks for it."""
-    return list(main_stack([dcmread(path, stop_before_pixels=True) for path in paths], contrast))
+    return list(main_stack([dcmread(path, stop_before_pixels=True) for path in paths], contrast).instances)
 
 
 def read_volume(paths: Sequence[Path], contrast: str | None = None) -> Volume:
     """The same stack as one volume; raises GeometryError when its slices do not form one."""
-    return to_volume(main_stack([dcmread(path) for path in paths], contrast))
+    images = main_stack([dcmread(path) for path in paths], contrast)
+    return to_volume(images.instances, only=images.only)

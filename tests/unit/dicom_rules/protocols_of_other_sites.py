@@ -132,6 +132,14 @@ OTHERS: Mapping[str, dict[str, Any]] = {
     "gradient-echo EPI": _header("UIH", 3, "GR+EP", "2D", 2000, 30, 90),
     "spin-echo EPI without b-value": _header("CANON_MEC", 1.5, "SE+EP", "2D", 6000, 90, 90),
     "dynamic susceptibility": _header("Philips", 3, "EP+GR", "2D", 1800, 35, 75),
+    "double inversion of which one time is stated": _header(
+        "SIEMENS", 3, "SE+IR", "3D", 7500, 308, 120, InversionTime=3000
+    ),
+    "dynamic contrast-enhanced": _header(
+        "Philips", 3, "GR", "3D", 6.2, 2.1, 20, SequenceVariant="SP", NumberOfTemporalPositions=40
+    ),
+    "transmit field map": _header("SIEMENS", 3, "GR", "2D", 9000, 2.2, 8, SequenceName="*tfl2d1_16"),
+    "single-shot localizer": _header("SIEMENS", 3, "SE", "2D", 1200, 93, 150, SliceThickness="8"),
     "field map": _header("SIEMENS", 3, "GR", "2D", 500, 4.9, 60, PixelSpacing=["3", "3"]),
     "coil calibration": _header("GE MEDICAL SYSTEMS", 3, "GR", "3D", 3.0, 1.1, 5, PixelSpacing=["6", "6"]),
     "three-dimensional scout": _header("SIEMENS", 3, "GR", "3D", 3.2, 1.4, 8, PixelSpacing=["1.6", "1.6"]),

@@ -325,7 +325,9 @@ def test_of_a_series_with_b0_and_b1000_the_trace_counts_and_is_given_alone() -> 
     mixed = [*plain, *weighted]
     found = classify(mixed)
     assert (found.contrast, found.b_value, found.instances, found.slices) == ("DWI", 1000.0, 8, 4)
-    assert {one.SOPInstanceUID for one in main_stack(mixed)} == {one.SOPInstanceUID for one in weighted}
+    assert {one.SOPInstanceUID for one in main_stack(mixed).instances} == {
+        one.SOPInstanceUID for one in weighted
+    }
 
 
 def test_of_a_double_echo_the_t2_image_counts() -> None:
@@ -334,7 +336,7 @@ def test_of_a_double_echo_the_t2_image_counts() -> None:
     for instance in early:
         instance.SeriesInstanceUID = late[0].SeriesInstanceUID
     assert classify([*early, *late]).contrast == "T2"
-    assert {one.EchoTime for one in main_stack([*early, *late])} == {95}
+    assert {one.EchoTime for one in main_stack([*early, *late]).instances} == {95}
 
 
 @pytest.mark.parametrize(

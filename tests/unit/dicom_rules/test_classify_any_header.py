@@ -98,7 +98,7 @@ def test_any_header_gets_a_class_with_evidence(
     assert found.evidence
     assert all(sentence.endswith(".") for sentence in found.evidence)
     assert found.usable <= (found.contrast is not None)
-    assert main_stack([header])
+    assert main_stack([header]).instances
     (again,) = in_their_study([found])
     made = plan([again], abilities=Abilities(contrasts=("T1", "T2")), rules=PlanRules())
     assert all(role.reasons for role in made.series)

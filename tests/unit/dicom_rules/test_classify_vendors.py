@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import struct
 from typing import Any
 
@@ -12,6 +13,8 @@ from pydicom.sequence import Sequence as DicomSequence
 from pydicom.tag import Tag
 
 from dicom_rules.classify import classify, main_stack
+from dicom_rules.errors import GeometryError
+from dicom_rules.geometry import to_volume
 from tests.unit.dicom_rules.slices import AXIAL, DWI_EPI, FLAIR_TSE, T1_SE, T2_TSE, enhanced, series
 
 RAW_DWI = {
@@ -163,9 +166,15 @@ def test_adc_beside_the_trace_is_a_stack_of_its_own_and_given_alone() -> None:
     ]
     assert "b = 0 s/mm2" in found.stacks[2].label
     assert any("The series mixes 3 stacks" in sentence for sentence in found.evidence)
-    assert {one.SOPInstanceUID for one in main_stack(mixed, "ADC")} == {one.SOPInstanceUID for one in adc}
-    assert {one.SOPInstanceUID for one in main_stack(mixed)} == {one.SOPInstanceUID for one in trace}
-    assert {one.SOPInstanceUID for one in main_stack(mixed, "FLAIR")} == {one.SOPInstanceUID for one in trace}
+    assert {one.SOPInstanceUID for one in main_stack(mixed, "ADC").instances} == {
+        one.SOPInstanceUID for one in adc
+    }
+    assert {one.SOPInstanceUID for one in main_stack(mixed).instances} == {
+        one.SOPInstanceUID for one in trace
+    }
+    assert {one.SOPInstanceUID for one in main_stack(mixed, "FLAIR").instances} == {
+        one.SOPInstanceUID for one in trace
+    }
 
 
 def test_magnitude_beside_phase_is_split_and_the_magnitude_speaks() -> None:
@@ -190,3 +199,36 @@ def test_a_second_stack_with_a_gap_is_shown_but_not_usable() -> None:
     found = classify(joined(series(attributes=DWI_EPI, pixels=False), adc))
     assert (found.stacks[1].contrast, found.stacks[1].usable) == ("ADC", False)
     assert "1 slice is missing" in found.stacks[1].evidence[-1]
+
+
+def test_the_stacks_of_one_multi_frame_object_are_told_apart_and_read_alone() -> None:
+    one = enhanced(count=4, orientation=AXIAL)
+    one.EchoPulseSequence, one.EchoPlanarPulseSequence, one.MRAcquisitionType = "SPIN", "YES", "2D"
+    shared = one.SharedFunctionalGroupsSequence[0]
+    del shared.MRModifierSequence
+    shared.MRTimingAndRelatedParametersSequence[0].RepetitionTime = 5000.0
+    groups = []
+    for group in one.PerFrameFunctionalGroupsSequence:
+        group.MREchoSequence[0].EffectiveEchoTime = 85.0
+        for b_value, words in ((0.0, "NONE"), (1000.0, "ISOTROPIC")):
+            frame = copy.deepcopy(group)
+            weighting = Dataset()
+            weighting.DiffusionBValue, weighting.DiffusionDirectionality = b_value, words
+            frame.MRDiffusionSequence = DicomSequence([weighting])
+            groups.append(frame)
+    one.PerFrameFunctionalGroupsSequence = DicomSequence(groups)
+    one.NumberOfFrames = len(groups)
+    size = one.Rows * one.Columns * 2
+    one.PixelData = b"".join(
+        one.PixelData[place * size : (place + 1) * size] * 2 for place in range(len(groups) // 2)
+    )
+    found = classify([one], pixels_blank=False)
+    assert (found.contrast, found.usable, found.slices) == ("DWI", True, 4)
+    assert [(stack.contrast, stack.images) for stack in found.stacks] == [("DWI", 4), (None, 4)]
+    images = main_stack([one])
+    assert images.only == {(str(one.SOPInstanceUID), number) for number in (2, 4, 6, 8)}
+    volume = to_volume(images.instances, only=images.only)
+    assert [ref.frame for ref in volume.slices] == [2, 4, 6, 8]
+    assert volume.array[3, 0, 0] == 3 * 1000 * 2 + 3
+    with pytest.raises(GeometryError):
+        to_volume([one])
