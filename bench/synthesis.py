@@ -1,76 +1,343 @@
-"""Seconds per stage of one synthesis (T1 + T2 -> FLAIR of the phantom head), beside the floor of this machine.
+"""Where the seconds of a synthesis go, beside what this machine could do at best.
 
-The floor is the number of floating point operations that the network needs, divided by the rate at which this machine
-multiplies matrices, measured in the same run. The ratio says how far the network is from it.
+The demonstration's computed head as a study of 24 slices of 256x256 and one of 155 slices of 240x240, read from DICOM
+files and written as DICOM files:
+
+stages    read, mask, register, normalise, encode (sources), fuse, decode (heads), write-back, objects, files; the peak
+          of memory
+grid      the network alone for K = 1..3 sources and N = 1..3 targets, nano and tiny: operations, seconds, and the ratio
+          to the floor = operations / the rate at which this machine multiplies matrices, measured in the same run
+slices    seconds against the number of slices, with a straight line through them
+peers     a plain U-Net and MONAI's DynUNet of as many operations, on the same slices
 """
 
 from __future__ import annotations
 
+import os
+import tempfile
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-MATRIX = 2048
+import numpy as np
+from ceilings import best_of, convolution_rate, matmul_rate, memory_rate, peak_memory, reset_peak
+from peers import dyn_unet, plain_unet
 
-
-def measure(say: Callable[[str], None]) -> dict[str, Any]:
-    """{"seconds": {stage: ..}, "gflop": .., "gflops_per_second": .., "floor_s": .., "ratio": ..} on the CPU."""
-    import numpy as np
-    from torch.utils.flop_counter import FlopCounterMode
-
-    from medk2n_node.demo.maps import head
-    from medk2n_node.demo.phantom import axial_grid, motion, scan
-    from model import Image, load_bundle, synthesize
-
-    say("synthesis: computing the phantom head")
-    phantom, grid, still = head(), axial_grid(), motion(shift_mm=(0.0, 0.0, 0.0), turn_deg=0.0)
-    sources = {
-        contrast: Image(
-            array=np.asarray(scan(phantom, contrast, grid, still, seed=seed), dtype=np.float32),
-            affine=grid.affine,
-            frame_of_reference=None,
-        )
-        for contrast, seed in (("T1", 1), ("T2", 2))
-    }
-    bundle = load_bundle()
-    say("synthesis: first run, which counts the operations")
-    totals: dict[str, list[int]] = {}
-    with FlopCounterMode(display=False) as counter:
-        # The brain mask has a network of its own: count what is added between the first and the last word of a stage.
-        synthesize(
-            sources,
-            ["FLAIR"],
-            bundle,
-            progress=lambda stage, _: totals.setdefault(stage, []).append(counter.get_total_flops()),
-        )
-    say("synthesis: second run, which is timed")
-    outputs = synthesize(sources, ["FLAIR"], bundle)
-    rate = matmul_rate()
-    gflop = (totals["network"][-1] - totals["network"][0]) / 1e9
-    network, floor = outputs.seconds["network"], gflop / rate
-    for stage, seconds in outputs.seconds.items():
-        say(f"  {stage:<12} {seconds:6.1f} s")
-    say(
-        f"  network: {gflop:.0f} GFLOP at {rate:.0f} GFLOP/s would take {floor:.1f} s; "
-        f"it took {network / floor:.1f} times that"
-    )
-    return {
-        "seconds": dict(outputs.seconds),
-        "gflop": round(gflop, 1),
-        "gflops_per_second": round(rate, 1),
-        "floor_s": round(floor, 2),
-        "ratio": round(network / floor, 2),
-    }
-
-
-def matmul_rate() -> float:
-    """GFLOP/s of one product of matrices in fp32, the best of five."""
+if TYPE_CHECKING:
     import torch
 
-    left, right = torch.rand(MATRIX, MATRIX), torch.rand(MATRIX, MATRIX)
-    best = float("inf")
-    for _ in range(5):
+    from medk2n_node.demo.study import ScannedSeries, WrittenStudy
+    from model.network import MedK2N
+
+SOURCES, TARGETS = ("T1", "T2", "FLAIR"), ("T1C", "DWI", "ADC")
+#: Slices, rows, columns, distance of slices in mm.
+STUDIES = {"24 slices": (24, 256, 256, 6.0), "155 slices": (155, 240, 240, 1.0)}
+BATCH = 8
+Say = Callable[[str], None]
+
+
+def measure(say: Say) -> dict[str, Any]:
+    """All of it; a machine with two quiet cores needs about six minutes."""
+    import torch
+
+    threads = len(os.sched_getaffinity(0))
+    torch.set_num_threads(threads)
+    matmul, convolution = matmul_rate(), convolution_rate()
+    say(
+        f"synthesis: {threads} cores, load {os.getloadavg()[0]:.1f}; matrix product {matmul:.0f} GFLOP/s, "
+        f"3x3 convolution {convolution:.0f} GFLOP/s, memory {memory_rate():.1f} GB/s"
+    )
+    found: dict[str, Any] = {
+        "threads": threads,
+        "load": round(os.getloadavg()[0], 2),
+        "matmul_gflops": round(matmul, 1),
+        "convolution_gflops": round(convolution, 1),
+        "studies": {name: study_stages(name, say) for name in STUDIES},
+        "network": network_grid(matmul, say),
+        "slices": line_through_slices(say),
+        "peers": equal_peers(matmul, say),
+    }
+    found["plot"] = draw(found)
+    say(f"  the picture is {found['plot']}")
+    return found
+
+
+def study_stages(name: str, say: Say) -> dict[str, Any]:
+    """A whole study, files to files, T1 + T2 + FLAIR -> T1C: seconds and share of every stage, peak of memory."""
+    from dicom_rules.derive import Maker
+    from medk2n_node.synthesis import Job, Target, run
+    from model import load_bundle
+
+    with tempfile.TemporaryDirectory(prefix="medk2n-bench-") as folder:
+        written = write_study_of(name, Path(folder) / "study")
+        bundle = load_bundle()
+        maker = Maker(
+            node_version="bench", model_name=bundle.name, model_version=bundle.version,
+            model_digest=bundle.digest, ae_title="BENCH", station="bench",
+        )  # fmt: skip
+        job = Job(
+            study_uid=written.study_uid,
+            revision=1,
+            made_at=datetime(2026, 1, 1, tzinfo=UTC),
+            reference="T1",
+            targets=(Target(contrast="T1C", sources=SOURCES, key="T1", reasons=(), series_number=9000),),
+            series=written.files,
+        )
+        inside: dict[str, float] = {}
+        reset_peak()
         started = time.perf_counter()
-        torch.mm(left, right)
-        best = min(best, time.perf_counter() - started)
-    return 2 * MATRIX**3 / best / 1e9
+        with timed_network(bundle.network, inside):
+            product = run(
+                job, write=writer(Path(folder) / "results"), bundle=bundle, maker=maker, batch_slices=BATCH
+            )
+        total = time.perf_counter() - started
+    seconds = dict(product.seconds)
+    whole = seconds.pop("network")
+    objects, files = seconds.pop("encode", 0.0), seconds.pop("write", 0.0)
+    seconds |= {"encode": inside["encode"], "decode": inside["decode"]}
+    seconds |= {
+        "fuse": max(0.0, whole - inside["encode"] - inside["decode"]),
+        "objects": objects,
+        "files": files,
+    }
+    shares = {stage: round(spent / total, 3) for stage, spent in seconds.items()}
+    say(f"synthesis of {name}, T1 + T2 + FLAIR -> T1C: {total:.1f} s, {peak_memory():.2f} GiB at most")
+    for stage in sorted(seconds, key=lambda one: -seconds[one]):
+        say(f"  {stage:<12} {seconds[stage]:6.2f} s  {100 * shares[stage]:4.0f} %")
+    return {
+        "total_s": round(total, 2),
+        "network_s": round(whole, 2),
+        "seconds": {stage: round(spent, 3) for stage, spent in seconds.items()},
+        "shares": shares,
+        "peak_gib": round(peak_memory(), 2),
+    }
+
+
+def write_study_of(name: str, folder: Path) -> WrittenStudy:
+    """The computed head as a DICOM study; the patient moved between the series."""
+    from medk2n_node.demo.maps import head
+    from medk2n_node.demo.phantom import axial_grid, motion, scan
+    from medk2n_node.demo.study import ScannedSeries, write_study
+
+    slices, rows, columns, spacing = STUDIES[name]
+    phantom, grid = head(), axial_grid(slices=slices, spacing_mm=spacing)
+    series: list[ScannedSeries] = []
+    for number, contrast in enumerate(SOURCES):
+        moved = motion(shift_mm=(1.5 * number, -1.0 * number, 0.5 * number), turn_deg=1.2 * number)
+        array = scan(phantom, contrast, grid, moved, seed=number)
+        around = [
+            (0, 0),
+            *(
+                (((n - m) // 2, n - m - (n - m) // 2))
+                for n, m in zip((rows, columns), array.shape[1:], strict=True)
+            ),
+        ]
+        affine = grid.affine.copy()
+        # The field of view grows; the voxels that were there stay where they were in the patient.
+        affine[:3, 3] -= affine[:3, 0] * around[2][0] + affine[:3, 1] * around[1][0]
+        series.append(ScannedSeries(contrast=contrast, array=np.pad(array, around), affine=affine))
+    return write_study(folder, *series, key=f"bench {name}")
+
+
+def writer(folder: Path) -> Callable[[str, bytes], str]:
+    """Writes results as the node does: synced, one by one."""
+    import hashlib
+
+    from medk2n_node.store.files import write_synced
+
+    def write(relative: str, data: bytes) -> str:
+        target = folder / relative
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_synced(target, data)
+        return hashlib.sha256(data).hexdigest()
+
+    return write
+
+
+@contextmanager
+def timed_network(network: MedK2N, seconds: dict[str, float]) -> Iterator[None]:
+    """Seconds in the encoder (with the pyramid and the scan) and in the decoder (heads and their quality)."""
+    seconds |= {"encode": 0.0, "decode": 0.0}
+    parts = {"encode": [network.encoder, network.multiscale, network.detail_fine, network.detail_half]}
+    parts["decode"] = [network.taskhead, network.quality]
+    started: dict[int, float] = {}
+    hooks = []
+    for stage, modules in parts.items():
+        for module in modules:
+
+            def begin(one: Any, arguments: Any) -> None:
+                started[id(one)] = time.perf_counter()
+
+            def end(one: Any, arguments: Any, output: Any, stage: str = stage) -> None:
+                seconds[stage] += time.perf_counter() - started[id(one)]
+
+            hooks += [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def inputs(
+    count: int, sources: int, rows: int = 256, columns: int = 256
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Slices and histograms for the network alone."""
+    import torch
+
+    from model.heads.level import LEVEL_FEATURES
+
+    generator = torch.Generator().manual_seed(count)
+    x = torch.rand(count, sources, 3, rows, columns, generator=generator)
+    return x, torch.rand(count, sources, LEVEL_FEATURES, generator=generator)
+
+
+def a_network(encoder: str) -> MedK2N:
+    """A network of this size as it runs in the node; what its weights are does not matter for the time."""
+    import torch
+
+    from model.network import MedK2N, NetworkConfig
+
+    network = MedK2N(NetworkConfig(encoder=encoder)).eval().requires_grad_(False)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def network_grid(rate: float, say: Say) -> list[dict[str, Any]]:
+    """GFLOP and seconds a slice of 256x256 for every K and N, and the ratio to the floor."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    rows: list[dict[str, Any]] = []
+    for encoder, batch, wanted in (
+        ("nano", BATCH, [(k, n) for k in (1, 2, 3) for n in (1, 2, 3)]),
+        ("tiny", 2, [(1, 1), (3, 1), (3, 2), (3, 3)]),
+    ):
+        network = a_network(encoder)
+        say(
+            f"network {encoder}, 256x256, {batch} slices at a time: GFLOP and seconds a slice, ratio to the floor"
+        )
+        for k, n in wanted:
+            x, levels = inputs(batch, k)
+            arguments = (x, list(range(k)), list(range(3, 3 + n)), levels)
+            with torch.inference_mode():
+                with FlopCounterMode(display=False) as counter:
+                    network(*arguments)
+                spent = best_of(2, lambda given=arguments, made=network: made(*given)) / batch
+            gflop = counter.get_total_flops() / 1e9 / batch
+            row = {
+                "encoder": encoder, "sources": k, "targets": n, "gflop": round(gflop, 2),
+                "seconds": round(spent, 4), "ratio_to_floor": round(spent * rate / gflop, 2),
+            }  # fmt: skip
+            rows.append(row)
+            say(
+                f"  K={k} N={n}: {gflop:6.2f} GFLOP {spent:7.3f} s  {row['ratio_to_floor']:.2f} times the floor"
+            )
+    one, three = (_cost(rows, "nano", 3, n) for n in (1, 3))
+    say(f"  three targets cost {three / one:.2f} times one (nano, K=3)")
+    return rows
+
+
+def _cost(rows: list[dict[str, Any]], encoder: str, k: int, n: int) -> float:
+    [row] = [r for r in rows if (r["encoder"], r["sources"], r["targets"]) == (encoder, k, n)]
+    return float(row["seconds"])
+
+
+def line_through_slices(say: Say) -> dict[str, Any]:
+    """Seconds of nano, K=3, N=1 against the number of slices: cost is a straight line."""
+    import torch
+
+    network, counts, spent = a_network("nano"), (8, 16, 32, 48), []
+    with torch.inference_mode():
+        for count in counts:
+            x, levels = inputs(count, 3, 192, 160)
+
+            def whole(x: torch.Tensor = x, levels: torch.Tensor = levels) -> None:
+                for start in range(0, len(x), BATCH):
+                    network(x[start : start + BATCH], [0, 1, 2], [3], levels[start : start + BATCH])
+
+            spent.append(best_of(2, whole))
+    slope, start = np.polyfit(counts, spent, 1)
+    worst = float(np.abs(np.polyval((slope, start), counts) / np.array(spent) - 1).max())
+    say(
+        f"slices (nano, K=3, N=1, 192x160): {start:.2f} s + {slope:.4f} s a slice; "
+        f"no measurement is further than {100 * worst:.0f} % from that line"
+    )
+    return {
+        "counts": counts, "seconds": [round(one, 3) for one in spent],
+        "start_s": round(float(start), 3), "slope_s": round(float(slope), 4), "worst_relative": round(worst, 3),
+    }  # fmt: skip
+
+
+def equal_peers(rate: float, say: Say) -> list[dict[str, Any]]:
+    """Networks of as many operations as nano with K=3, N=1, on the same slices."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    def flops(build: Callable[[int], torch.nn.Module], width: int) -> float:
+        # On the meta device shapes are computed and nothing else, so the search for a width costs nothing.
+        with torch.device("meta"), FlopCounterMode(display=False) as counter:
+            build(width)(torch.rand(1, 9, 256, 256))
+        return float(counter.get_total_flops()) / 1e9
+
+    x, levels = inputs(1, 3)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        a_network("nano")(x, [0, 1, 2], [3], levels)
+    wanted = counter.get_total_flops() / 1e9
+    rows = []
+    for name, build in (("plain U-Net", plain_unet), ("MONAI DynUNet", dyn_unet)):
+        width = min(range(8, 65, 2), key=lambda one, build=build: abs(flops(build, one) - wanted))
+        network = build(width).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        gflop, given = flops(build, width), torch.rand(BATCH, 9, 256, 256)
+        given = given.to(memory_format=torch.channels_last)
+        with torch.inference_mode():
+            spent = best_of(2, lambda made=network, x=given: made(x)) / BATCH
+        ratio = round(spent * rate / gflop, 2)
+        row = {"name": name, "width": width, "gflop": round(gflop, 2), "seconds": round(spent, 4)}
+        rows.append({**row, "ratio_to_floor": ratio})
+        say(
+            f"peer {name}, width {width}, 3 sources -> 1: {gflop:.2f} GFLOP {spent:.3f} s a slice, "
+            f"{ratio:.2f} times the floor"
+        )
+    return rows
+
+
+def draw(found: Mapping[str, Any]) -> str:
+    """Stages of the two studies, and the network beside its floor, as a picture; gives its path."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    order = (
+        "read", "mask", "register", "normalise", "encode", "fuse", "decode", "write-back", "objects", "files",
+    )  # fmt: skip
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.6), layout="constrained")
+    names = list(found["studies"])
+    begin = np.zeros(len(names))
+    for number, stage in enumerate(order):
+        spent = np.array([found["studies"][name]["seconds"].get(stage, 0.0) for name in names])
+        left.barh(names, spent, left=begin, label=stage, color=pyplot.get_cmap("tab10")(number))
+        begin += spent
+    left.set_xlabel("seconds")
+    left.set_title("T1 + T2 + FLAIR to T1C, files to files")
+    left.legend(fontsize=8, ncols=2)
+    rows = found["network"] + [
+        {**one, "encoder": one["name"], "sources": 3, "targets": 1} for one in found["peers"]
+    ]
+    labels = [
+        f"{row['encoder']} {row['sources']} to {row['targets']}" if "name" not in row else row["name"]
+        for row in rows
+    ]
+    right.bar(labels, [row["ratio_to_floor"] for row in rows], color="#4878a8")
+    right.axhline(1.0, color="black", linewidth=0.8)
+    right.set_ylabel("time / (operations / matrix product rate)")
+    right.set_title("distance from the floor of this machine")
+    right.tick_params(axis="x", rotation=75, labelsize=8)
+    folder = Path("bench-output")
+    folder.mkdir(exist_ok=True)
+    figure.savefig(folder / "synthesis.png", dpi=110)
+    pyplot.close(figure)
+    return str(folder / "synthesis.png")
