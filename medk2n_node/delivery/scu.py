@@ -21,7 +21,9 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
 
+from dicom_rules.derive import patient_free
 from medk2n_node.delivery.statuses import Answer, Response, decline, judge
+from medk2n_node.observe import message_of
 from medk2n_node.store import IMPLEMENTATION_UID, IMPLEMENTATION_VERSION
 
 PROPOSED_SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian)
@@ -140,12 +142,14 @@ def _store(association: Association, one: Outgoing, message_id: int) -> Response
         status: Dataset = association.send_c_store(dataset, msg_id=message_id)
     except ValueError as error:
         # pynetdicom raises before sending: no accepted context for this object, or it cannot be encoded.
-        return Response(answer=Answer.REJECTED, status=None, words=f"not sent: {error}")
+        return Response(answer=Answer.REJECTED, status=None, words=f"not sent: {message_of(error)}")
     except RuntimeError:
         return judge(None)
     if "Status" not in status:
         return judge(None)
-    return judge(int(status.Status), str(status.get("ErrorComment", "") or ""))
+    # Some receivers name the patient in their comment.
+    comment = patient_free(str(status.get("ErrorComment", "") or ""), dataset)
+    return judge(int(status.Status), comment)
 
 
 def _rejection(association: Association) -> str:

@@ -38,7 +38,12 @@ def connect(url_text: str, *, synchronous: Synchronous = "FULL") -> Engine:
     if backend == "sqlite":
         return _sqlite(url, synchronous)
     if backend == "postgresql":
-        return create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=10)
+        return create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,
+            pool_size=10,
+            hide_parameters=True,  # an error that is logged must not repeat the rows it was about
+        )
     raise _unusable(url.render_as_string(hide_password=True), f"{backend} is not supported")
 
 
@@ -50,7 +55,10 @@ def _sqlite(url: URL, synchronous: Synchronous) -> Engine:
     except OSError as error:
         raise _unusable(str(url), f"its folder cannot be made ({error.strerror})") from error
     engine = create_engine(
-        url, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}, pool_size=10
+        url,
+        connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False},
+        pool_size=10,
+        hide_parameters=True,
     )
 
     @event.listens_for(engine, "connect")

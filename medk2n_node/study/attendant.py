@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from dicom_rules.derive import is_ours_or_synthetic
 from medk2n_node.delivery import outbox
 from medk2n_node.models import ModelUnusable
-from medk2n_node.observe import get_logger
+from medk2n_node.observe import get_logger, words_of
 from medk2n_node.store.tables import Instance, Revision
 from medk2n_node.study import intake, revisions, slots
 from medk2n_node.study.completion import CompletionRules
@@ -96,7 +96,7 @@ class Attendant:
         try:
             header = dcmread(self._context.store.path(instance.path), stop_before_pixels=True)
         except (OSError, InvalidDicomError, ValueError, EOFError) as error:
-            log.warning("an object cannot be read", sop_uid=instance.sop_uid, error=str(error))
+            log.warning("an object cannot be read", sop_uid=instance.sop_uid, error=words_of(error))
             return None
         return is_ours_or_synthetic(header)
 

@@ -7,13 +7,16 @@ study-level problems that only the node can see (two patients under one study UI
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydicom.dataset import Dataset
+
 from dicom_rules import CONTRASTS
 from dicom_rules.classify import ClassifyRules, SeriesClass, classify, in_their_study, with_image_votes
+from dicom_rules.derive import patient_free
 from dicom_rules.errors import ClassifyError
 from dicom_rules.protocols import Abilities, Plan, Problem, plan
 from medk2n_node.config import Config
@@ -115,11 +118,29 @@ def _classify(one: SeriesOnDisk, overrides: ClassifyRules) -> SeriesClass:
     if not one.headers:
         return _unreadable(one, one.problem or "no object of the series can be read")
     try:
-        return classify(
+        found = classify(
             one.headers, pixels_blank=one.blank, geometry_problem=one.problem, overrides=overrides
         )
     except ClassifyError as error:
         return _unreadable(one, f"{error.subject}: {error.reason}")
+    return _without_the_patient(found, one.headers[0])
+
+
+def _without_the_patient(found: SeriesClass, header: Dataset) -> SeriesClass:
+    """Some sites write names into descriptions, which the sentences of the stored plan quote."""
+
+    def free(words: Iterable[str]) -> tuple[str, ...]:
+        return tuple(patient_free(one, header) for one in words)
+
+    return replace(
+        found,
+        description=patient_free(found.description, header),
+        study_description=patient_free(found.study_description, header),
+        protocol_name=patient_free(found.protocol_name, header),
+        procedure_words=free(found.procedure_words),
+        evidence=free(found.evidence),
+        stacks=tuple(replace(stack, evidence=free(stack.evidence)) for stack in found.stacks),
+    )
 
 
 def _unreadable(one: SeriesOnDisk, sentence: str) -> SeriesClass:

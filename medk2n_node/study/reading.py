@@ -19,6 +19,7 @@ from pydicom.errors import InvalidDicomError
 from dicom_rules.classify import main_stack
 from dicom_rules.errors import GeometryError
 from dicom_rules.geometry import check
+from medk2n_node.observe import message_of, words_of
 
 SAMPLES = 3
 """How many slices are decoded before a series is looked at whole for being blank."""
@@ -58,7 +59,7 @@ def read_series(series_uid: str, paths: Sequence[Path]) -> SeriesOnDisk:
         try:
             headers.append(dcmread(path, stop_before_pixels=True))
         except (InvalidDicomError, OSError, ValueError, EOFError) as error:
-            problem = f"an object of the series cannot be read ({type(error).__name__}: {error})"
+            problem = f"an object of the series cannot be read ({words_of(error)})"
     readable = problem is None and bool(headers) and _is_mr(headers[0])
     if readable:
         try:
@@ -73,7 +74,7 @@ def read_series(series_uid: str, paths: Sequence[Path]) -> SeriesOnDisk:
         try:
             blank = is_blank(paths)
         except UNDECODABLE as error:
-            problem = f"the pixel data cannot be decoded ({error})"
+            problem = f"the pixel data cannot be decoded ({message_of(error)})"
     return SeriesOnDisk(
         series_uid=series_uid, paths=tuple(paths), headers=tuple(headers), problem=problem, blank=blank
     )

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from dicom_rules.derive import Maker
 from medk2n_node.models import ModelUnusable
-from medk2n_node.observe import get_logger
+from medk2n_node.observe import get_logger, words_of
 from medk2n_node.store.tables import Revision, Transition
 from medk2n_node.study import kinds, revisions
 from medk2n_node.study.context import Context
@@ -71,7 +71,7 @@ def synthesize_revision(context: Context, revision_id: int) -> str:
     except Refused as refusal:
         return _refuse(context, revision_id, refusal, maker)
     except Exception as error:
-        _note_error(context, revision_id, f"{type(error).__name__}: {error}")
+        _note_error(context, revision_id, words_of(error))
         raise
     return _finish(context, revision_id, product, bundle, maker)
 

@@ -17,7 +17,7 @@ from dbos import error as engine_error
 from sqlalchemy.engine import make_url
 
 from medk2n_node.delivery.workflow import Deliverer
-from medk2n_node.observe import get_logger
+from medk2n_node.observe import get_logger, words_of
 from medk2n_node.study.context import Context
 from medk2n_node.study.delivery_step import close_delivery
 from medk2n_node.study.plan_step import plan_revision
@@ -173,4 +173,5 @@ def _in_words(step: Callable[[Context, int], str], context: Context, revision_id
         return step(context, revision_id)
     except Exception as error:
         log.error("an attempt failed", revision_id=revision_id, exc_info=True)
-        raise StepFailed(f"{type(error).__name__}: {error}") from error
+        # Without the cause: the engine prints and stores what it is given, and the cause may quote a patient.
+        raise StepFailed(words_of(error)) from None
