@@ -60,7 +60,7 @@ def synthesize(
 
     bundle = load_in_force(config)
     start = time.perf_counter()
-    read = {name: read_image(path) for name, path in paths.items()}
+    read = {name: read_image(path, name) for name, path in paths.items()}
     seconds = {"read": round(time.perf_counter() - start, 3)}
     settings = config.synthesis
     outputs = climb_down(

@@ -12,6 +12,7 @@ from nibabel.filebasedimages import ImageFileError
 from pydicom import dcmread
 from pydicom.errors import InvalidDicomError
 
+from dicom_rules.classify import main_stack
 from dicom_rules.geometry import to_volume
 from medk2n_node.errors import InputError
 
@@ -21,14 +22,16 @@ if TYPE_CHECKING:
 _RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
-def read_image(path: Path) -> tuple[Image, nibabel.Nifti1Image]:
+def read_image(path: Path, contrast: str | None = None) -> tuple[Image, nibabel.Nifti1Image]:
     """The image, and an empty NIfTI in its geometry to write results into.
+
+    Of a DICOM series that mixes stacks (b-values, echoes) the one that shows `contrast` is taken.
 
     Raises:
         InputError: the path is neither; GeometryError or ImagingError: its content cannot be used.
     """
     if path.is_dir():
-        return _from_dicom(path)
+        return _from_dicom(path, contrast)
     if path.name.endswith((".nii", ".nii.gz")) and path.is_file():
         return _from_nifti(path)
     reason = (
@@ -58,7 +61,7 @@ def _from_nifti(path: Path) -> tuple[Image, nibabel.Nifti1Image]:
     return image, template
 
 
-def _from_dicom(folder: Path) -> tuple[Image, nibabel.Nifti1Image]:
+def _from_dicom(folder: Path, contrast: str | None) -> tuple[Image, nibabel.Nifti1Image]:
     from model import Image
 
     datasets = []
@@ -75,7 +78,8 @@ def _from_dicom(folder: Path) -> tuple[Image, nibabel.Nifti1Image]:
             reason=f"it holds {len(series)} series",
             cure="Give a folder with the files of exactly one series.",
         )
-    volume = to_volume(datasets)
+    images = main_stack(datasets, contrast)
+    volume = to_volume(images.instances, only=images.only)
     affine = _RAS @ volume.affine
     template = nibabel.Nifti1Image(np.zeros(volume.array.shape[::-1], np.uint8), affine)
     template.header.set_xyzt_units("mm")
