@@ -16,9 +16,12 @@ from dicom_rules.errors import ClassifyError
 ON_DISAGREEMENT: tuple[str, ...] = ("hold", "exclude", "ignore")
 """hold: a person decides; exclude: the series is not used; ignore: the images are not asked."""
 
-CLEAR_VOTE, CLEAR_DENIAL = 0.8, 0.1
+CLEAR_VOTE, CLEAR_DENIAL = 0.9, 0.05
 """The images object when another contrast has at least the first probability, and that of the headers at most the
 second; everything in between is no opinion."""
+
+T1_FAMILY = frozenset({"T1", "T1C"})
+"""Never an objection to each other: whether a T1 was taken after an agent shows only beside the one before it."""
 
 
 def with_image_votes(
@@ -59,15 +62,16 @@ def _weighed(one: SeriesClass, vote: Mapping[str, float], on_disagreement: str) 
     if one.contrast is None or not one.usable or one.confidence >= 1.0 or not vote:
         return one
     seen, how_sure = max(vote.items(), key=lambda pair: (pair[1], pair[0]))
-    denied = vote.get(one.contrast, 0.0)
-    if seen == one.contrast:
+    family = T1_FAMILY if one.contrast in T1_FAMILY else frozenset({one.contrast})
+    agreed = sum(vote.get(name, 0.0) for name in family)
+    if seen in family:
         return _noting(one, f"The images agree: they look like {seen} ({how_sure:.2f}).")
-    if how_sure < CLEAR_VOTE or denied > CLEAR_DENIAL:
+    if how_sure < CLEAR_VOTE or agreed > CLEAR_DENIAL:
         return _noting(
             one,
-            f"The images are no clear second opinion: {seen} {how_sure:.2f}, {one.contrast} {denied:.2f}.",
+            f"The images are no clear second opinion: {seen} {how_sure:.2f}, {one.contrast} {agreed:.2f}.",
         )
-    objection = f"The images look like {seen} ({how_sure:.2f}), not like {one.contrast} ({denied:.2f})"
+    objection = f"The images look like {seen} ({how_sure:.2f}), not like {one.contrast} ({agreed:.2f})"
     if on_disagreement == "exclude":
         return replace(
             _noting(one, f"{objection}: not used."), usable=False, unusable_because="image_disagrees"

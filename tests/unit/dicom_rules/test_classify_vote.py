@@ -46,11 +46,20 @@ def test_a_clear_objection_excludes_the_series_where_the_site_says_so() -> None:
     assert plan([one], abilities=ABILITIES, rules=PlanRules()).verdict.state == "REFUSED"
 
 
-@pytest.mark.parametrize("vote", [{"FLAIR": 0.7, "T2": 0.05}, {"FLAIR": 0.85, "T2": 0.15}])
+@pytest.mark.parametrize("vote", [{"FLAIR": 0.85, "T2": 0.02}, {"FLAIR": 0.9, "T2": 0.1}])
 def test_a_vote_that_is_not_clear_is_no_objection(vote: dict[str, float]) -> None:
     (one,) = with_image_votes([found := t2()], {found.series_uid: vote}, on_disagreement="hold")
     assert (one.usable, one.doubt) == (True, "")
     assert one.evidence[-1].startswith("The images are no clear second opinion")
+
+
+def test_t1_before_and_after_an_agent_never_contradict_each_other() -> None:
+    found = classify(series(attributes=T1_SE, pixels=False), pixels_blank=False)
+    vote = {found.series_uid: {"T1C": 0.99, "T1": 0.0, "T2": 0.01}}
+    (one,) = with_image_votes([found], vote, on_disagreement="hold")
+    assert (one.contrast, one.doubt) == ("T1", "")
+    shared = {found.series_uid: {"T2": 0.9, "T1": 0.04, "T1C": 0.04}}
+    assert with_image_votes([found], shared, on_disagreement="hold")[0].doubt == ""
 
 
 def test_images_that_are_not_asked_change_nothing() -> None:
