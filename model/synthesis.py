@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 import torch
+from scipy import ndimage
 
 from model.arithmetic import arithmetic
 from model.bundle import Bundle
@@ -128,14 +129,44 @@ def _best_mask(
     sources: Mapping[str, Image],
 ) -> BrainMask:
     """The mask of the contrast on which it is found most reliably, on the working grid."""
-    best = next(c for c in MASK_ORDER if c in aligned)
-    if best == reference or reference in RELIABLE_MASK:
+    best = _mask_source(reference, aligned)
+    if best == reference:
         return brain
     if best not in own:  # on the reference's grid already
         return brain_mask(aligned[best], subject=best)
-    soft = sources[best].with_array(own[best].mask.astype(np.float32))
+    exact = brain_mask(sources[best], subject=best) if own[best].coarse else own[best]
+    soft = sources[best].with_array(exact.mask.astype(np.float32))
     mask = resample(soft, aligned[reference], registrations[best].transform, order=1).array > 0.5
-    return replace(own[best], mask=mask)
+    return replace(exact, mask=mask)
+
+
+def _mask_source(reference: str, names: Collection[str]) -> str:
+    """The contrast in whose mask the percentiles are taken: the reference, unless another shows the brain better."""
+    if reference in RELIABLE_MASK:
+        return reference
+    return next(c for c in MASK_ORDER if c in names)
+
+
+def _own_mask(image: Image, name: str, *, coarse: bool) -> BrainMask:
+    """The brain in one source by itself; where the coarse network finds none, the whole method has its say."""
+    if coarse:
+        try:
+            return brain_mask(image, subject=name, coarse=True)
+        except ImagingError as error:
+            if error.code != "not_a_brain":
+                raise
+    return brain_mask(image, subject=name)
+
+
+def _register(moving: Image, fixed: Image, brain: BrainMask, own: BrainMask | None) -> Registration:
+    """One source onto the reference; without a mask of its own it lies there already, and this is only checked."""
+    return register(
+        moving,
+        fixed,
+        brain.mask,
+        moving_mask=None if own is None else own.mask,
+        fixed_in_place=own is None,
+    )
 
 
 def _head(arrays: Mapping[str, FloatArray], brain: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -143,10 +174,20 @@ def _head(arrays: Mapping[str, FloatArray], brain: npt.NDArray[np.bool_]) -> npt
     signal = np.max([a for c, a in arrays.items() if c not in FIXED_SCALE] or list(arrays.values()), axis=0)
     image = sitk.GetImageFromArray(((signal > HEAD_LEVEL) | brain).astype(np.uint8))
     closed = sitk.BinaryMorphologicalClosing(sitk.BinaryMorphologicalOpening(image, [1, 1, 0]), [4, 4, 0])
-    out = np.zeros(brain.shape, bool)
-    for z in range(brain.shape[0]):
-        out[z] = sitk.GetArrayFromImage(sitk.BinaryFillhole(closed[:, :, z])).astype(bool)
-    return out | brain
+    return _filled(sitk.GetArrayFromImage(closed).astype(bool)) | brain
+
+
+def _filled(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Holes of each slice filled: what is not mask and does not reach the slice's border."""
+    within_slice = np.zeros((3, 3, 3), bool)
+    within_slice[1] = [[False, True, False], [True, True, True], [False, True, False]]
+    labels, count = ndimage.label(~mask, structure=within_slice)
+    outside = np.zeros(count + 1, bool)
+    for border in (labels[:, 0], labels[:, -1], labels[:, :, 0], labels[:, :, -1]):
+        outside[np.unique(border)] = True
+    outside[0] = False
+    filled: npt.NDArray[np.bool_] = ~outside[labels]
+    return filled
 
 
 def synthesize(
@@ -217,11 +258,12 @@ def synthesize(
     with stages.stage("mask"):
         grid = working_grid(sources[reference])
         brain = brain_mask(grid.grid, subject=f"reference {reference}")
+        exact = _mask_source(reference, names)
         for name in names:
             if name == reference or sources[name].same_grid(sources[reference]):
                 continue
             try:
-                own_masks[name] = brain_mask(sources[name], subject=name)
+                own_masks[name] = _own_mask(sources[name], name, coarse=name != exact)
             except ImagingError as error:
                 dropped[name] = f"{name} was not used. {error}"
     with stages.stage("register"):
@@ -230,13 +272,15 @@ def synthesize(
             if name == reference or name in dropped:
                 continue
             own = own_masks.get(name)
-            result = register(
-                sources[name],
-                grid.grid,
-                brain.mask,
-                moving_mask=None if own is None else own.mask,
-                fixed_in_place=own is None,
-            )
+            result = _register(sources[name], grid.grid, brain, own)
+            if own is not None and own.coarse and not result.accepted:
+                # No source is refused on the word of the coarse mask alone.
+                try:
+                    own_masks[name] = _own_mask(sources[name], name, coarse=False)
+                except ImagingError as error:
+                    registrations[name], dropped[name] = result, f"{name} was not used. {error}"
+                    continue
+                result = _register(sources[name], grid.grid, brain, own_masks[name])
             registrations[name] = result
             if result.accepted:
                 aligned[name] = resample(sources[name], grid.grid, result.transform)

@@ -29,15 +29,18 @@ Mask = npt.NDArray[np.bool_]
 BRAIN_ML = (250.0, 2200.0)
 #: Outside the head, arrays that were masked by a publisher hold exactly one value in most voxels.
 _EMPTY_FRACTION = 0.30
+#: Share of a masked image that must be found to be brain, by the whole method and by the coarse network alone.
+_STRIPPED, _SURELY_STRIPPED = 0.72, 0.80
 
 
 @dataclass(frozen=True, kw_only=True)
 class BrainMask:
-    """(S, R, C) bool mask, how it was made, and its volume in ml."""
+    """(S, R, C) bool mask, how it was made, and its volume in ml. `coarse`: on a grid of 128 cubed, interpolated."""
 
     mask: Mask
     stripped: bool
     volume_ml: float
+    coarse: bool = False
 
 
 @functools.cache
@@ -70,15 +73,36 @@ def largest_component(mask: Mask) -> Mask:
     return np.asarray(sitk.GetArrayFromImage(sitk.BinaryFillhole(first)), dtype=bool)
 
 
-def _infer(array: npt.NDArray[np.float32], threshold: float) -> Mask:
-    """deepbet on an array in RAS order (x, y, z), as its weights expect."""
-    box_net, mask_net = _networks()
-    volume = torch.from_numpy(np.ascontiguousarray(array))[None, None]
+@dataclass(frozen=True, kw_only=True)
+class _Coarse:
+    """What the coarse network says of an array: the mask at 128 cubed, and the range of values that it was shown."""
+
+    mask: Mask
+    low: float
+    high: float
+
+    def on(self, shape: tuple[int, ...]) -> Mask:
+        """The mask on the array's own grid."""
+        soft = torch.from_numpy(self.mask.astype(np.float32))[None, None]
+        found = F.interpolate(soft, shape, mode="trilinear", align_corners=False)[0, 0] > 0.5
+        return largest_component(found.numpy())
+
+
+def _infer_coarse(array: npt.NDArray[np.float32]) -> _Coarse:
+    """deepbet's first network on an array in RAS order (x, y, z), as its weights expect: a fifth of the whole cost."""
+    volume = torch.from_numpy(array)[None, None]
     with torch.inference_mode():
         small = F.interpolate(volume, (128, 128, 128), mode="nearest-exact")
         low, high = (float(v) for v in torch.quantile(small.flatten()[::2], torch.tensor([0.005, 0.995])))
-        coarse = (box_net(_standardise(small, low, high))[0, 1] > 0.5).numpy()
-        coarse = largest_component(coarse)
+        mask = (_networks()[0](_standardise(small, low, high))[0, 1] > 0.5).numpy()
+    return _Coarse(mask=largest_component(mask), low=low, high=high)
+
+
+def _infer_fine(array: npt.NDArray[np.float32], threshold: float, first: _Coarse) -> Mask:
+    """deepbet's second network inside the box that the first one found."""
+    volume = torch.from_numpy(array)[None, None]
+    coarse, low, high = first.mask, first.low, first.high
+    with torch.inference_mode():
         box: list[slice] = []
         for axis in range(3):
             other = tuple(k for k in range(3) if k != axis)
@@ -91,7 +115,7 @@ def _infer(array: npt.NDArray[np.float32], threshold: float) -> Mask:
             box.append(slice(max(0, round(start - margin)), min(array.shape[axis], round(stop + margin))))
         crop = volume[0, 0][tuple(box)]
         fine_in = F.interpolate(crop[None, None], (256, 256, 256), mode="nearest-exact")
-        fine = mask_net(_standardise(fine_in, low, high))[0, 1]
+        fine = _networks()[1](_standardise(fine_in, low, high))[0, 1]
         fine = F.interpolate(fine[None, None], crop.shape, mode="trilinear", align_corners=False)[0, 0]
     mask = np.zeros(array.shape, bool)
     mask[tuple(box)] = (fine > threshold).numpy()
@@ -106,12 +130,14 @@ def _as_ras(image: Image) -> tuple[npt.NDArray[np.float32], Pose]:
     return np.ascontiguousarray(ras, dtype=np.float32), pose
 
 
-def brain_mask(image: Image, *, subject: str, threshold: float = 0.5) -> BrainMask:
+def brain_mask(image: Image, *, subject: str, threshold: float = 0.5, coarse: bool = False) -> BrainMask:
     """Where the brain is.
 
     Args:
         image: an MR image of a head, with or without its skull, any grid.
         subject: what the image is called in an error.
+        coarse: the first network alone. It overlaps the whole method's mask by 0.95 to 0.99 (Dice, nine series), at a
+            fifth of the cost: enough to lay brains onto each other, not to take percentiles in.
 
     Raises:
         ImagingError: blank (no two values differ) or not_a_brain (no component of a brain's size).
@@ -127,18 +153,24 @@ def brain_mask(image: Image, *, subject: str, threshold: float = 0.5) -> BrainMa
     voxel_ml = abs(float(np.linalg.det(image.affine[:3, :3]))) / 1000
     foreground = values > 0
     ras, pose = _as_ras(image)
-    found_ras = _infer(ras, threshold)
-    found: Mask = np.ascontiguousarray(
-        pose.undo(np.transpose(found_ras, (2, 1, 0))[:, ::-1, ::-1]), dtype=bool
-    )
-    stripped = False
-    empty = 1 - foreground.mean()
-    if empty > _EMPTY_FRACTION:
+    first = _infer_coarse(ras)
+
+    def own(found: Mask) -> Mask:
+        return np.ascontiguousarray(pose.undo(np.transpose(found, (2, 1, 0))[:, ::-1, ::-1]), dtype=bool)
+
+    found = own(first.on(ras.shape))
+    inside, stripped = None, False
+    if 1 - foreground.mean() > _EMPTY_FRACTION:
         inside = largest_component(np.asarray(foreground, bool))
-        inside_ml = float(inside.sum()) * voxel_ml
-        overlap = float((inside & found).sum()) / max(1.0, float(inside.sum()))
-        # Skull already removed: what is left has a brain's volume, and the network finds most of it to be brain.
-        if BRAIN_ML[0] <= inside_ml <= BRAIN_ML[1] and overlap > 0.72:
+        if not BRAIN_ML[0] <= float(inside.sum()) * voxel_ml <= BRAIN_ML[1]:
+            inside = None
+    # Skull already removed: what is left has a brain's volume, and the network finds most of it to be brain. Where the
+    # first network leaves no doubt of that, the second has nothing to add.
+    if inside is not None and _share(inside, found) > _SURELY_STRIPPED:
+        found, stripped = inside, True
+    elif not coarse:
+        found = own(_infer_fine(ras, threshold, first))
+        if inside is not None and _share(inside, found) > _STRIPPED:
             found, stripped = inside, True
     volume = float(found.sum()) * voxel_ml
     if not BRAIN_ML[0] <= volume <= BRAIN_ML[1]:
@@ -149,4 +181,9 @@ def brain_mask(image: Image, *, subject: str, threshold: float = 0.5) -> BrainMa
             f"{BRAIN_ML[0]:.0f} to {BRAIN_ML[1]:.0f} ml)",
             cure="Only studies of the head can be completed; check the series and its coverage.",
         )
-    return BrainMask(mask=found, stripped=stripped, volume_ml=volume)
+    return BrainMask(mask=found, stripped=stripped, volume_ml=volume, coarse=coarse and not stripped)
+
+
+def _share(inside: Mask, found: Mask) -> float:
+    """How much of `inside` was found to be brain."""
+    return float((inside & found).sum()) / max(1.0, float(inside.sum()))

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 
-from model.imaging.image import Affine, FloatArray, Image, resample
+from model.imaging.image import Affine, FloatArray, Image, resample_parallel
 
 #: In-plane pixel sizes that are left as they are (training varies the scale over the same range).
 KEEP_MM = (0.72, 1.32)
@@ -122,7 +121,7 @@ class WorkingGrid:
         if not self.resampled:
             return np.ascontiguousarray(self.pose.undo(array)).astype(np.float32, copy=False)
         native = posed(self.reference, self.pose)
-        out = resample(self.grid.with_array(array), native, sitk.Transform(), order=3)
+        out = resample_parallel(self.grid.with_array(array), native)
         return np.ascontiguousarray(self.pose.undo(out.array)).astype(np.float32, copy=False)
 
 
@@ -155,5 +154,5 @@ def working_grid(reference: Image) -> WorkingGrid:
     grid = Image(
         array=np.zeros(shape, np.float32), affine=affine, frame_of_reference=reference.frame_of_reference
     )
-    work = resample(native, grid, sitk.Transform(), order=3)
+    work = resample_parallel(native, grid)
     return WorkingGrid(reference=reference, pose=pose, grid=work, resampled=True)

@@ -241,8 +241,9 @@ def register(
         return 2 * float((moved & there).sum()) / max(1.0, float(moved.sum() + there.sum()))
 
     # Information is measured where the images meet, and grows when they meet in little: the brains must meet first.
+    identity_value = similarity(identity)
     fits = sorted(
-        ((t, similarity(t)) for t in tried if t is not None),
+        ((t, identity_value if t is identity else similarity(t)) for t in tried if t is not None),
         key=lambda one: ((overlap_at(one[0]) or 0.0) >= MIN_BRAIN_OVERLAP, one[1]),
         reverse=True,
     )
@@ -253,7 +254,6 @@ def register(
         (float(np.linalg.norm(_moved(best, points) - _moved(t, points), axis=1).mean()) for t in near),
         default=0.0,
     )
-    identity_value = similarity(_euler(centre))
     shift_mm = float(np.linalg.norm(_moved(best, points) - points, axis=1).mean())
     rotation = _rotation(best)
     transform: sitk.Transform = best
