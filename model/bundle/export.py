@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from model.bundle.files import Bundle
-from model.bundle.graph import Graph, Pattern, export_graph
+from model.bundle.graph import Graph, Pattern, export_graph, places_of
 from model.bundle.seal import copy_sealed, fault
 from model.bundle.trial import open_and_try
 from model.errors import RequestError
@@ -67,6 +67,8 @@ def export_bundle(
     bundle = open_and_try(source)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise fault(out, "exists", "it is not an empty folder", "Name a new folder; nothing was written.")
+    for pattern in patterns:
+        places_of(bundle, pattern)
     for name in ("configs", "docs", "models"):
         (out / name).mkdir(parents=True, exist_ok=True)
     copy_sealed(source, out / "models")

@@ -81,7 +81,7 @@ def export_graph(bundle: Bundle, pattern: Pattern, folder: Path, size: int = 256
             code="onnx", subject=f"pattern {pattern}", reason=f"{error.name} is not installed",
             cure='pip install "medk2n[export]"',
         ) from error  # fmt: skip
-    sources, targets = _places(bundle, pattern)
+    sources, targets = places_of(bundle, pattern)
     module = _OnePattern(bundle.network, sources, targets, bundle.network.keys(sources, targets)).eval()
     name = f"{'-'.join(pattern.sources)}_to_{'-'.join(pattern.targets)}.onnx"
     file = folder / name
@@ -123,7 +123,8 @@ def export_graph(bundle: Bundle, pattern: Pattern, folder: Path, size: int = 256
     )
 
 
-def _places(bundle: Bundle, pattern: Pattern) -> tuple[list[int], list[int]]:
+def places_of(bundle: Bundle, pattern: Pattern) -> tuple[list[int], list[int]]:
+    """Positions of the sources and targets of a pattern; RequestError where it cannot be."""
     unknown = [one for one in (*pattern.sources, *pattern.targets) if one not in bundle.contrasts]
     if unknown or set(pattern.sources) & set(pattern.targets) or not pattern.sources or not pattern.targets:
         raise RequestError(
