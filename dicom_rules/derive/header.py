@@ -46,6 +46,9 @@ _WHERE_STATED = (
     "PhysiciansOfRecord",
     "PatientPosition",
 )
+_FIRST_YEAR = "1000"
+"""De-identification tools write dates such as 00010101, which validators hold to be no dates."""
+
 _IDENTITY = ("PatientName", "PatientID")
 
 _LOSSY_SYNTAXES = {
@@ -110,17 +113,30 @@ def _copied(source: Dataset, keyword: str) -> DataElement | None:
     if read(source, keyword) is None:
         return None
     element = source[keyword]
-    if keyword not in _IDENTITY and element.VR not in ("PN", "SQ"):
-        values = element.value if element.VM > 1 else [element.value]
-        try:
-            for value in values:
-                validate_value(element.VR, str(value), config.RAISE)
-        except ValueError:
-            return None
+    if element.VR == "SQ":
+        # De-identification tools write code values that no SH can hold; such an item is not repeated.
+        items = [deepcopy(item) for item in element.value if all(map(_is_valid, item.iterall()))]
+        return DataElement(element.tag, "SQ", items) if items else None
+    if keyword not in _IDENTITY and element.VR != "PN" and not _is_valid(element):
+        return None
     if element.VR == "PN":
         names = element.value if element.VM > 1 else [element.value]
         return DataElement(element.tag, "PN", [_component_form(name) for name in names])
     return deepcopy(element)
+
+
+def _is_valid(element: DataElement) -> bool:
+    """Whether every value of the element is one that its value representation allows (PS3.5 section 6.2)."""
+    if element.VR == "SQ" or element.value is None:
+        return True  # the elements of its items are looked at on their own
+    try:
+        for value in element.value if element.VM > 1 else [element.value]:
+            validate_value(element.VR, value if isinstance(value, bytes) else str(value), config.RAISE)
+            if element.VR == "DA" and str(value) < _FIRST_YEAR:
+                return False
+    except ValueError:
+        return False
+    return True
 
 
 def _component_form(name: PersonName) -> PersonName:

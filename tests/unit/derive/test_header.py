@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
@@ -9,6 +11,7 @@ from io import BytesIO
 import numpy as np
 import pytest
 from pydicom import dcmread
+from pydicom.dataset import Dataset
 
 from dicom_rules.derive import free_series_number, to_part10
 from tests.unit.derive.cases import case_of, make_case, received
@@ -227,3 +230,25 @@ def test_invalid_optional_values_of_a_source_are_not_repeated() -> None:
     assert not one.PatientBirthDate and not one.StudyTime
     assert "PatientAge" not in one
     assert one.PatientID == "MEDK2N-PHANTOM"
+
+
+def test_what_no_validator_takes_for_a_value_is_not_repeated() -> None:
+    """De-identified studies bear dates of the year 1, over-long codes and a sex of U."""
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = "113101", "DCM", "Clean Pixel Data Option"
+    long = deepcopy(code)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        long.CodeValue = "replace_recognizable"  # 20 characters, an SH holds 16
+        case = make_case(
+            {
+                "PatientSex": "U",
+                "StudyDate": "00010101",
+                "PatientBirthDate": "19700101",
+                "PatientIdentityRemoved": "YES",
+                "DeidentificationMethodCodeSequence": [code, long],
+            }
+        )
+        one = case.encode()[0]
+    assert (one.PatientSex or "", one.StudyDate or "", one.PatientBirthDate) == ("", "", "19700101")
+    assert [item.CodeValue for item in one.DeidentificationMethodCodeSequence] == ["113101"]

@@ -23,7 +23,7 @@ from medk2n_node.study.context import Context
 from medk2n_node.study.delivery_step import close_delivery
 from medk2n_node.study.plan_step import plan_revision
 from medk2n_node.study.synthesis_step import synthesize_revision
-from tests.objects import EXPLICIT, encoded
+from tests.objects import encoded
 
 
 @dataclass
@@ -49,11 +49,12 @@ class Ward:
             self.take(dcmread(path))
 
     def take(self, dataset: Dataset) -> None:
+        syntax = str(dataset.file_meta.TransferSyntaxUID)
         outcome = self.store.put(
-            encoded(dataset),
+            encoded(dataset, syntax),
             sop_class=str(dataset.SOPClassUID),
             sop_uid=str(dataset.SOPInstanceUID),
-            transfer_syntax=EXPLICIT,
+            transfer_syntax=syntax,
             calling_ae="MR1",
         )
         assert outcome.kind == "stored"
