@@ -14,7 +14,7 @@ from medk2n_node.delivery.statuses import Response
 
 
 def deliver(folder: Path, objects: Sequence[Dataset], *, host: str, port: int, called_ae: str) -> list[str]:
-    """Write `objects` below `folder` and send them over one association; gives every status but 0000."""
+    """Write `objects` below `folder` and send them; gives every status but 0000."""
     folder.mkdir(parents=True, exist_ok=True)
     outgoing = []
     for number, one in enumerate(objects):
@@ -29,7 +29,6 @@ def deliver(folder: Path, objects: Sequence[Dataset], *, host: str, port: int, c
                 sha256=hashlib.sha256(content).hexdigest(),
             )
         )
-    answers: list[Response] = []
     address = Address(
         name="pacs",
         calling_ae="MEDK2N",
@@ -37,8 +36,19 @@ def deliver(folder: Path, objects: Sequence[Dataset], *, host: str, port: int, c
         host=host,
         port=port,
         connect_timeout_s=20,
-        response_timeout_s=60,
+        response_timeout_s=15,
     )
-    assert send(address, outgoing, lambda one, response: answers.append(response))
+    answers: dict[str, Response] = {}
+
+    def keep(one: Outgoing, response: Response) -> None:
+        if response.status is not None:
+            answers[one.sop_uid] = response
+
+    # As the ledger does: what was not answered is offered again. On a busy machine pynetdicom loses an answer at times.
+    for _ in range(4):
+        left = [one for one in outgoing if one.sop_uid not in answers]
+        if not left:
+            break
+        send(address, left, keep)
     assert len(answers) == len(objects)
-    return [f"{answer.status} {answer.words}" for answer in answers if answer.status != "0000"]
+    return [f"{answer.status} {answer.words}" for answer in answers.values() if answer.status != "0000"]

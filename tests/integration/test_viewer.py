@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
@@ -17,7 +17,7 @@ import pytest
 from pydicom.dataset import Dataset
 from scipy import ndimage
 
-from dicom_rules.derive import Maker, SyntheticVolume, encode
+from dicom_rules.derive import Maker, SyntheticVolume, encode, to_part10
 from dicom_rules.geometry import to_volume
 from tests import peers
 from tests.integration import phantom
@@ -44,6 +44,7 @@ class Shelf:
     pacs: peers.Orthanc
     source: list[Dataset]
     synthetic: list[Dataset]
+    encoded: Callable[..., list[Dataset]]
     source_id: str
     synthetic_id: str
     study_id: str
@@ -56,15 +57,21 @@ def shelf(study: phantom.Study, tmp_path_factory: pytest.TempPathFactory) -> Ite
         peers.missing("NiiVue is not installed (make test installs it with npm)")
     folder = tmp_path_factory.mktemp("viewer")
     source = study["T1"]
-    synthetic = encode(
-        SyntheticVolume(
-            target="FLAIR", array=to_volume(study["FLAIR"]).array.astype(np.uint16), scale=1100.0,
-            window=(600.0, 1200.0), sources=("T1",), key="T1", reference="T1", contributions={"T1": 1.0},
-            resampled=(), reasons=(),
-        ),
-        reference=to_volume(source), reference_headers=source, source_series={"T1": source}, maker=MAKER,
-        revision=1, series_number=9003, made_at=datetime(2026, 3, 1, 12, tzinfo=UTC),
+    reference = to_volume(source)
+    result = SyntheticVolume(
+        target="FLAIR", array=to_volume(study["FLAIR"]).array.astype(np.uint16), scale=1100.0,
+        window=(600.0, 1200.0), sources=("T1",), key="T1", reference="T1", contributions={"T1": 1.0},
+        resampled=(), reasons=(),
     )  # fmt: skip
+
+    def encoded(*, watermark: bool) -> list[Dataset]:
+        return encode(
+            replace(result, watermark=watermark), reference=reference, reference_headers=source,
+            source_series={"T1": source}, maker=MAKER, revision=1, series_number=9003,
+            made_at=datetime(2026, 3, 1, 12, tzinfo=UTC),
+        )  # fmt: skip
+
+    synthetic = encoded(watermark=False)
     with peers.orthanc(folder / "orthanc", web=True, pages={"/viewer": VIEWER}) as pacs:
         where = {"host": pacs.host, "port": pacs.port, "called_ae": pacs.ae_title}
         assert deliver(folder / "objects", [*source, *synthetic], **where) == []
@@ -72,7 +79,7 @@ def shelf(study: phantom.Study, tmp_path_factory: pytest.TempPathFactory) -> Ite
         mine, theirs = series[LABEL], series["T1 SE AX"]
         yield Shelf(
             pacs=pacs, source=source, synthetic=synthetic, source_id=theirs["ID"], synthetic_id=mine["ID"],
-            study_id=mine["ParentStudy"],
+            study_id=mine["ParentStudy"], encoded=encoded,
         )  # fmt: skip
 
 
@@ -120,6 +127,24 @@ def test_dicomweb_renders_frames_in_the_window_that_the_object_states(shelf: She
         windowed = np.clip((one.pixel_array - low) / float(one.WindowWidth), 0, 1)
         assert shown.std() > 0.1, "a blank picture"
         assert np.abs(shown - windowed).max() < 0.02
+
+
+def test_the_burned_in_word_is_seen_in_the_picture_and_nowhere_but_in_its_corner(shelf: Shelf) -> None:
+    """For viewers that show neither descriptions nor overlays; the pixels elsewhere stay as they are."""
+    marked = shelf.encoded(watermark=True)[10]
+    request = urllib.request.Request(f"{shelf.pacs.url}/instances", data=to_part10(marked), method="POST")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        instance = json.load(answer)["ID"]
+    shown = read_png(fetch(f"{shelf.pacs.url}/instances/{instance}/preview", "image/png"))
+    plain = shelf.synthetic[10].pixel_array
+    assert marked.BurnedInAnnotation == "YES"
+    changed = marked.pixel_array != plain
+    rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+    assert rows.max() < 0.15 * marked.Rows
+    assert columns.max() < 0.4 * marked.Columns
+    word = shown[: rows.max() + 1, : columns.max() + 1]
+    assert 0.1 < (word > 0.5).mean() < 0.6, "the letters are not white on black"
+    assert alike(shown[rows.max() + 3 :], plain[rows.max() + 3 :]) > 0.99
 
 
 def test_a_query_by_dicomweb_tells_the_synthetic_series_from_the_acquired_one(shelf: Shelf) -> None:
