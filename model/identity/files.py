@@ -10,6 +10,7 @@ from typing import Any
 
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
 from model.errors import BundleError
 from model.identity.tower import Identity, IdentityConfig
@@ -42,9 +43,9 @@ def read_identity(facts: bytes, weights: bytes, folder: Path) -> Identity:
         raise _fault(
             folder, "digest", f"{IDENTITY_WEIGHTS} has sha256 {digest[:12]}, {IDENTITY_FACTS} says {says}"
         )
-    config = {k: tuple(v) if isinstance(v, list) else v for k, v in stated["config"].items()}
+    config: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stated["config"].items()}
     identity = Identity(IdentityConfig(**config))
-    tensors = {k: v.float() for k, v in load_tensors(weights).items()}
+    tensors = {k: v.float() if v.is_floating_point() else v for k, v in load_tensors(weights).items()}
     wanted = identity.state_dict()
     wrong = {
         "missing": sorted(set(wanted) - set(tensors)),
@@ -73,13 +74,18 @@ def load_identity(folder: Path) -> Identity | None:
     )
 
 
+def half(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors in half precision, counters as they are."""
+    return {k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in state.items()}
+
+
 def save_identity(folder: Path, identity: Identity, facts: Mapping[str, Any]) -> str:
     """Write both files, the weights in half precision; gives their sha256.
 
     Args:
         facts: how it was trained and what it reaches; kept as they are.
     """
-    data = save_tensors({k: v.half().contiguous() for k, v in identity.state_dict().items()})
+    data = save_tensors(half(identity.state_dict()))
     digest = hashlib.sha256(data).hexdigest()
     manifest = {"schema": SCHEMA, "sha256": digest, "config": identity.config.to_json(), "facts": dict(facts)}
     folder.mkdir(parents=True, exist_ok=True)

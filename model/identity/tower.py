@@ -1,8 +1,8 @@
 """The vision tower of CMIM and its text embeddings.
 
-The tower is the vision transformer of open_clip with the same parameter names, so that the `visual.*` half of a
-trained `CustomTextCLIP` loads into it unchanged (a test compares the two outputs); open_clip, and torchvision with
-it, are needed only where towers are trained.
+The tower is CLIP's ResNet with open_clip's parameter names, so that the `visual.*` half of a trained `CustomTextCLIP`
+loads into it unchanged (a test compares the two outputs); open_clip, and torchvision with it, are needed only where
+towers are trained.
 """
 
 from __future__ import annotations
@@ -26,79 +26,104 @@ class IdentityConfig:
 
     contrasts: tuple[str, ...] = CONTRASTS
     embed_dim: int = 64
-    width: int = 96
-    layers: int = 3
-    head_width: int = 24
-    patch_size: int = 12
-    image_size: int = 96
-    mlp_ratio: float = 4.0
+    layers: tuple[int, int, int, int] = (1, 2, 2, 1)
+    width: int = 8
+    head_width: int = 64
+    image_size: int = 64
 
     def to_json(self) -> dict[str, object]:
         """Plain values for the bundle's file."""
         return asdict(self)
 
 
-class _Block(nn.Module):
-    """Pre-norm attention and MLP, named as in open_clip's ResidualAttentionBlock."""
+class _Bottleneck(nn.Module):
+    """1x1, 3x3, 1x1 with a shortcut; a stride is an average pool, so that nothing is aliased away."""
 
-    def __init__(self, width: int, heads: int, mlp_ratio: float) -> None:
+    def __init__(self, inputs: int, planes: int, stride: int) -> None:
         super().__init__()
-        self.ln_1 = nn.LayerNorm(width)
-        self.attn = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.ln_2 = nn.LayerNorm(width)
-        wide = int(width * mlp_ratio)
-        self.mlp = nn.Sequential(
-            OrderedDict(c_fc=nn.Linear(width, wide), gelu=nn.GELU(), c_proj=nn.Linear(wide, width))
-        )
+        outputs = 4 * planes
+        self.conv1 = nn.Conv2d(inputs, planes, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = nn.Conv2d(planes, planes, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.avgpool = nn.AvgPool2d(stride) if stride > 1 else nn.Identity()
+        self.conv3 = nn.Conv2d(planes, outputs, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outputs)
+        self.downsample: nn.Module | None = None
+        if stride > 1 or inputs != outputs:
+            shortcut: list[tuple[str, nn.Module]] = [
+                ("-1", nn.AvgPool2d(stride)),
+                ("0", nn.Conv2d(inputs, outputs, 1, bias=False)),
+                ("1", nn.BatchNorm2d(outputs)),
+            ]
+            self.downsample = nn.Sequential(OrderedDict(shortcut))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.ln_1(x)
-        x = x + self.attn(y, y, y, need_weights=False)[0]
-        return x + self.mlp(self.ln_2(x))
+        y = F.relu(self.bn1(self.conv1(x)))
+        y = self.avgpool(F.relu(self.bn2(self.conv2(y))))
+        return F.relu(self.bn3(self.conv3(y)) + (x if self.downsample is None else self.downsample(x)))
 
 
-class _Transformer(nn.Module):
-    def __init__(self, config: IdentityConfig) -> None:
+class _AttentionPool(nn.Module):
+    """One query, the mean of the map, attends to its places."""
+
+    def __init__(self, side: int, width: int, heads: int, outputs: int) -> None:
         super().__init__()
-        heads = config.width // config.head_width
-        self.resblocks = nn.ModuleList(
-            _Block(config.width, heads, config.mlp_ratio) for _ in range(config.layers)
-        )
+        self.heads = heads
+        self.positional_embedding = nn.Parameter(torch.randn(side * side + 1, width) / width**0.5)
+        self.k_proj = nn.Linear(width, width)
+        self.q_proj = nn.Linear(width, width)
+        self.v_proj = nn.Linear(width, width)
+        self.c_proj = nn.Linear(width, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        for block in self.resblocks:
-            x = block(x)
-        return x
+        tokens = x.flatten(2).transpose(1, 2)  # (B, side * side, width)
+        tokens = torch.cat([tokens.mean(dim=1, keepdim=True), tokens], dim=1) + self.positional_embedding
+        shape = (-1, self.heads, tokens.shape[-1] // self.heads)
+        q = self.q_proj(tokens[:, :1]).unflatten(-1, shape[1:]).transpose(1, 2)
+        k = self.k_proj(tokens).unflatten(-1, shape[1:]).transpose(1, 2)
+        v = self.v_proj(tokens).unflatten(-1, shape[1:]).transpose(1, 2)
+        pooled = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return self.c_proj(pooled[:, 0])
 
 
 class VisionTower(nn.Module):
-    """open_clip's VisionTransformer with average pooling: (B, 3, S, S) -> (B, E), not yet of unit length."""
+    """CLIP's ResNet (open_clip's ModifiedResNet): (B, 3, S, S) -> (B, E), not yet of unit length."""
 
     def __init__(self, config: IdentityConfig) -> None:
         super().__init__()
-        width, grid = config.width, config.image_size // config.patch_size
-        scale = width**-0.5
-        self.conv1 = nn.Conv2d(3, width, config.patch_size, stride=config.patch_size, bias=False)
-        self.class_embedding = nn.Parameter(scale * torch.randn(width))
-        self.positional_embedding = nn.Parameter(scale * torch.randn(grid * grid + 1, width))
-        self.ln_pre = nn.LayerNorm(width)
-        self.transformer = _Transformer(config)
-        self.ln_post = nn.LayerNorm(width)
-        self.proj = nn.Parameter(scale * torch.randn(width, config.embed_dim))
+        width = config.width
+        self.conv1 = nn.Conv2d(3, width // 2, 3, stride=2, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width // 2)
+        self.conv2 = nn.Conv2d(width // 2, width // 2, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width // 2)
+        self.conv3 = nn.Conv2d(width // 2, width, 3, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(width)
+        inputs, stages = width, []
+        for stage, count in enumerate(config.layers):
+            planes = width * 2**stage
+            blocks = [_Bottleneck(inputs, planes, 1 if stage == 0 else 2)]
+            blocks += [_Bottleneck(4 * planes, planes, 1) for _ in range(count - 1)]
+            stages.append(nn.Sequential(*blocks))
+            inputs = 4 * planes
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.attnpool = _AttentionPool(
+            config.image_size // 32, inputs, width * 32 // config.head_width, config.embed_dim
+        )
 
     def forward(self, x: Tensor) -> Tensor:
-        tokens = self.conv1(x).flatten(2).transpose(1, 2)  # (B, S/p * S/p, width)
-        first = self.class_embedding.expand(x.shape[0], 1, -1)
-        tokens = self.ln_pre(torch.cat([first, tokens], dim=1) + self.positional_embedding)
-        tokens = self.ln_post(self.transformer(tokens))
-        return tokens[:, 1:].mean(dim=1) @ self.proj
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = F.relu(self.bn2(self.conv2(x)))
+        x = F.avg_pool2d(F.relu(self.bn3(self.conv3(x))), 2)
+        return self.attnpool(self.layer4(self.layer3(self.layer2(self.layer1(x)))))
 
 
 def standardise(y: Tensor, size: int) -> Tensor:
-    """(B, 1, H, W) of any brightness -> (B, 3, size, size) in 0..1, differentiable in y.
+    """(B, 1, H, W) of any brightness -> (B, 3, size, size) in -2..2, differentiable in y.
 
-    Padded to a square, shrunk without aliasing, divided by the slice's own mean foreground m and compressed as
-    x / (x + m): which contrast an image is does not depend on its gain, and no bright vessel or fat drowns the brain.
+    Padded to a square, shrunk without aliasing, then 2 tanh(z / 2) with z in units of the slice's own foreground (its
+    mean and spread): which contrast an image is does not depend on its gain, small differences between grey and white
+    matter count as much as those to fluid, and no bright vessel or fat drowns them.
     """
     height, width = y.shape[-2:]
     tall, wide = max(0, width - height), max(0, height - width)
@@ -108,9 +133,12 @@ def standardise(y: Tensor, size: int) -> Tensor:
     y = y.clamp_min(0)
     bright = y.detach().flatten(1).quantile(0.98, dim=1)[:, None, None, None]
     foreground = (y.detach() > BACKGROUND * bright).float()
-    level = (y * foreground).sum(dim=(1, 2, 3), keepdim=True)
-    level = level / foreground.sum(dim=(1, 2, 3), keepdim=True).clamp_min(1.0)
-    return (y / (y + level.clamp_min(1e-6))).expand(-1, 3, -1, -1)
+    area = foreground.sum(dim=(1, 2, 3), keepdim=True).clamp_min(1.0)
+    mean = (y * foreground).sum(dim=(1, 2, 3), keepdim=True) / area
+    variance = ((y - mean).square() * foreground).sum(dim=(1, 2, 3), keepdim=True) / area
+    # A flat foreground has no spread: a fiftieth of its mean stands in, so that noise is not blown up.
+    z = (y - mean) / torch.sqrt(variance + (0.02 * mean).square() + 1e-12)
+    return (2 * torch.tanh(z / 2)).expand(-1, 3, -1, -1)
 
 
 class Identity(nn.Module):

@@ -22,7 +22,10 @@ from training.identity.slices import SliceSampler
 from training.identity.towers import JUDGE, vision_settings
 
 #: The judge differs from the tower in build and in seed.
-RECIPES = {"tower": IdentityRecipe(), "judge": IdentityRecipe(seed=77003, learning_rate=2e-3)}
+RECIPES = {
+    "tower": IdentityRecipe(learning_rate=3e-3, steps=3000),
+    "judge": IdentityRecipe(seed=77003),
+}
 
 
 def main() -> None:
@@ -31,7 +34,7 @@ def main() -> None:
     parser.add_argument("cache", type=Path)
     parser.add_argument("labels", type=Path)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--steps", type=int, default=IdentityRecipe.steps)
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--hold-out", nargs="*", default=[])
     parser.add_argument("--only", choices=("tower", "judge"))
     a = parser.parse_args()
@@ -46,16 +49,14 @@ def main() -> None:
         sys.stderr.write(line + "\n")
         sys.stderr.flush()
 
-    pool = draw_pool(
-        SliceSampler(training, heads), IdentityRecipe.pool, IdentityConfig.image_size, IdentityRecipe.seed
-    )
-    report(f"{len(pool[1])} slices of {len(training)} patients and of simulated heads")
     for kind in ("tower", "judge"):
         if a.only not in (None, kind):
             continue
-        recipe = replace(RECIPES[kind], steps=a.steps)
-        config = IdentityConfig()
-        vision = vision_settings(config) if kind == "tower" else JUDGE
+        recipe = RECIPES[kind] if a.steps is None else replace(RECIPES[kind], steps=a.steps)
+        vision = vision_settings(IdentityConfig()) if kind == "tower" else JUDGE
+        config = IdentityConfig(image_size=int(str(vision["image_size"])))
+        pool = draw_pool(SliceSampler(training, heads), recipe.pool, config.image_size, recipe.seed)
+        report(f"{kind}: {len(pool[1])} slices of {len(training)} patients and of simulated heads")
         clip = fit(vision, config, pool, recipe, report=report)
         identity = freeze(clip, config, own_tower=kind == "tower")
         figures = measure(identity, validation)

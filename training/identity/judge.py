@@ -1,7 +1,7 @@
 """The judge: a second classifier of another seed and build, for evaluation only.
 
 What a network was trained to satisfy says little about what it makes; so the identity of synthetic images is judged
-by a convolutional tower that no training ever sees.
+by a transformer that no training of a network ever sees.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from safetensors.torch import save as save_tensors
 
 from model import ModelError
 from model.identity import Identity, IdentityConfig
+from model.identity.files import half
 from training.identity.towers import JUDGE, build_clip
 
 _FACTS, _WEIGHTS = "judge.json", "judge.safetensors"
@@ -30,9 +31,7 @@ def default_folder() -> Path:
 
 def save_judge(folder: Path, judge: Identity, facts: Mapping[str, Any]) -> str:
     """Write the judge, its weights in half precision; gives their sha256."""
-    data = save_tensors(
-        {k: v.half().contiguous() for k, v in judge.state_dict().items() if v.is_floating_point()}
-    )
+    data = save_tensors(half(judge.state_dict()))
     digest = hashlib.sha256(data).hexdigest()
     config = {"contrasts": judge.contrasts, "embed_dim": judge.config.embed_dim}
     manifest = {"sha256": digest, "config": config, "vision": dict(JUDGE), "facts": dict(facts)}
@@ -58,7 +57,7 @@ def load_judge(folder: Path | None = None) -> Identity:
             reason="its sha256 is not the one in judge.json",
             cure="Restore both files from where they came.",
         )
-    vision: dict[str, Any] = {**manifest["vision"], "layers": tuple(manifest["vision"]["layers"])}
+    vision: dict[str, Any] = manifest["vision"]
     config = IdentityConfig(
         contrasts=tuple(manifest["config"]["contrasts"]),
         embed_dim=int(manifest["config"]["embed_dim"]),
@@ -66,7 +65,7 @@ def load_judge(folder: Path | None = None) -> Identity:
     )
     visual = build_clip(vision, config.embed_dim, seed=0).visual
     judge = Identity(config, visual)  # type: ignore[arg-type]
-    state = {k: v.float() for k, v in load_tensors(data).items()}
-    counters = {k: v for k, v in judge.state_dict().items() if not v.is_floating_point()}
-    judge.load_state_dict({**counters, **state})
+    judge.load_state_dict(
+        {k: v.float() if v.is_floating_point() else v for k, v in load_tensors(data).items()}
+    )
     return judge.freeze()

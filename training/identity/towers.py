@@ -15,12 +15,15 @@ from torch import nn
 from model import ModelError
 from model.identity import IdentityConfig
 
-#: The judge: a convolutional tower (CLIP's ResNet), where the bundle's is a transformer.
+#: The judge: a transformer, where the bundle's tower is convolutional, and it sees finer pixels.
 JUDGE: dict[str, Any] = {
-    "layers": (1, 1, 1, 1),
-    "width": 8,
-    "head_width": 64,
+    "layers": 3,
+    "width": 96,
+    "head_width": 24,
+    "patch_size": 12,
     "image_size": 96,
+    "mlp_ratio": 4.0,
+    "pool_type": "avg",
 }
 _TEXT: dict[str, Any] = {"context_length": 64, "width": 64, "heads": 4, "layers": 2}
 
@@ -31,10 +34,7 @@ def vision_settings(config: IdentityConfig) -> dict[str, Any]:
         "layers": config.layers,
         "width": config.width,
         "head_width": config.head_width,
-        "patch_size": config.patch_size,
         "image_size": config.image_size,
-        "mlp_ratio": config.mlp_ratio,
-        "pool_type": "avg",
     }
 
 
