@@ -57,6 +57,12 @@ Not trained on: {validation}.
 """
 
 
+def _lineage(run: Path) -> dict[str, Any]:
+    """How many steps a training took, by which recipe."""
+    state = torch.load(run / "state.pt", weights_only=False)
+    return {"steps": state["step"], "recipe": json.loads((run / "recipe.json").read_text())}
+
+
 def main() -> None:
     """Write the bundle."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -65,11 +71,20 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--name", default="medk2n-demo")
     parser.add_argument("--version", required=True)
+    parser.add_argument(
+        "--earlier",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="runs that this one began with, the first one first",
+    )
+    parser.add_argument("--identity", type=Path, help="folder of the judge of identity to take along")
     a = parser.parse_args()
     state: dict[str, Any] = torch.load(a.run / "state.pt", weights_only=False)
     recipe = json.loads((a.run / "recipe.json").read_text())
     network = MedK2N(NetworkConfig.from_json(recipe["network"]))
     network.load_state_dict(state["average"])
+    lineage = [_lineage(run) for run in (*a.earlier, a.run)]
     with (a.run / "log.csv").open() as handle:
         last = list(csv.DictReader(handle))[-1]
     files = [p for p in sorted(a.cache.glob("*.npz")) if p.stem not in VALIDATION]
@@ -92,6 +107,7 @@ def main() -> None:
         "training": {
             "recipe": recipe,
             "steps": state["step"],
+            "earlier": lineage[:-1],
             "cases": sorted(origin),
             "fingerprint": hashlib.sha256(json.dumps(origin, sort_keys=True).encode()).hexdigest(),
         },
@@ -103,12 +119,12 @@ def main() -> None:
         patients=len(origin),
         parameters=sum(p.numel() for p in network.parameters()) / 1e6,
         contrasts=", ".join(network.config.contrasts),
-        steps=state["step"],
+        steps=" + ".join(str(one["steps"]) for one in lineage),
         seed=recipe["seed"],
         cases=", ".join(names) + f", and {len(origin) - len(names)} patients of the 2-D LGG set",
         validation=", ".join(VALIDATION),
     )
-    digest = save_bundle(a.out, network, facts, card)
+    digest = save_bundle(a.out, network, facts, card, identity=a.identity)
     sys.stdout.write(digest + "\n")
 
 
