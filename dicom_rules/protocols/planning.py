@@ -53,7 +53,7 @@ def _doubts(classes: Sequence[SeriesClass]) -> list[Problem]:
         Problem(
             code="image_disagrees",
             words=f"series {_label(one)}: {one.doubt[:1].lower()}{one.doubt[1:]}",
-            release="Say what the series is with a rule in classification.overrides, or release the study",
+            release="Say what the series is with a rule in classification.overrides, then retry the study",
         )
         for one in classes
         if one.doubt and one.usable
@@ -203,7 +203,7 @@ def _target(
         return decided(
             "hold",
             f"{contrast} may be present: series {_label(maybe)} is named so, but its headers do not confirm it",
-            "Say what the series is with a rule in classification.overrides, or release the study",
+            "Say what the series is with a rule in classification.overrides, then retry the study",
         )
     sources = sources_for(contrast, present, abilities, protocol.sources.get(contrast, CONTRASTS))
     lacking = [one for one in protocol.requires.get(contrast, ()) if one not in sources]
