@@ -288,7 +288,7 @@ def equal_peers(rate: float, say: Say) -> list[dict[str, Any]]:
     wanted = counter.get_total_flops() / 1e9
     rows = []
     for name, build in (("plain U-Net", plain_unet), ("MONAI DynUNet", dyn_unet)):
-        width = min(range(8, 65, 2), key=lambda one, build=build: abs(flops(build, one) - wanted))
+        width = min(range(12, 33), key=lambda one, build=build: abs(flops(build, one) - wanted))
         network = build(width).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         gflop, given = flops(build, width), torch.rand(BATCH, 9, 256, 256)
         given = given.to(memory_format=torch.channels_last)

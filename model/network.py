@@ -105,7 +105,7 @@ class MedK2N(nn.Module):
         super().__init__()
         self.config = config = config or NetworkConfig()
         encoder = ENCODERS[config.encoder]
-        width, embed, count = encoder.width, config.embed, len(config.contrasts)
+        neck, width, embed, count = encoder.width, encoder.features, config.embed, len(config.contrasts)
         self.encoder = ImageEncoder(encoder, sam2_input=config.sam2_checkpoint is not None)
         self.detail_fine = nn.Sequential(nn.Conv2d(3, config.fine, 3, padding=1), nn.GELU())
         self.detail_half = nn.Sequential(
@@ -113,10 +113,10 @@ class MedK2N(nn.Module):
         )
         self.source_embed = nn.Embedding(count, embed)
         self.target_embed = nn.Embedding(count, embed)
-        self.modality = nn.Linear(embed, width)
+        self.modality = nn.Linear(embed, neck)
         self.detail_modality = nn.Linear(embed, config.fine)
         self.site = SiteCode(len(config.sites))
-        self.multiscale = MultiScaleNet(width, SITE_WIDTH)
+        self.multiscale = MultiScaleNet(width, SITE_WIDTH, neck)
         self.preweight = PreWeightNet(width, count, embed)
         self.threshold = ThresholdNet(width, embed)
         self.effiweight = EffiWeightNet(width, embed)

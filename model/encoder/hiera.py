@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
-    """Hyper-parameters of the trunk and width of the neck.
+    """Hyper-parameters of the trunk, `width` of the neck (SAM 2's: its checkpoints fit) and `features` behind it.
 
     `window_spec` differs from the stock (8, 4, 14, 7): at 256 pixels the stride-16 and stride-32 maps are 16 and 8
     wide, which the stock windows pad to 28 and 14 (three times the tokens). No parameter changes its shape.
@@ -24,6 +24,7 @@ class EncoderConfig:
     stages: tuple[int, ...]
     global_att_blocks: tuple[int, ...]
     width: int
+    features: int = 128
     background: tuple[int, int] = (14, 14)
     window_spec: tuple[int, ...] = (8, 4, 16, 8)
 
@@ -32,7 +33,8 @@ ENCODERS: dict[str, EncoderConfig] = {
     config.name: config
     for config in (
         EncoderConfig(
-            name="nano", embed_dim=32, num_heads=1, stages=(1, 2, 4, 1), global_att_blocks=(4, 6), width=64
+            name="nano", embed_dim=32, num_heads=1, stages=(1, 2, 4, 1), global_att_blocks=(4, 6), width=64,
+            features=64,
         ),
         EncoderConfig(
             name="tiny", embed_dim=96, num_heads=1, stages=(1, 2, 7, 2), global_att_blocks=(5, 7, 9),

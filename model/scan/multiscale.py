@@ -33,11 +33,11 @@ class SpiralBlock(nn.Module):
 
 
 class MultiScaleNet(nn.Module):
-    """Encoder levels at strides 4, 8, 16, 32 -> F at stride 4."""
+    """Encoder levels at strides 4, 8, 16, 32, each of `neck` channels -> F of `width` channels at stride 4."""
 
-    def __init__(self, width: int, site: int = 0) -> None:
+    def __init__(self, width: int, site: int = 0, neck: int | None = None) -> None:
         super().__init__()
-        self.laterals = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(4))
+        self.laterals = nn.ModuleList(nn.Conv2d(neck or width, width, 1) for _ in range(4))
         self.down = nn.ModuleList(
             nn.Conv2d(width, width, 3, stride=2, padding=1, groups=width) for _ in range(3)
         )

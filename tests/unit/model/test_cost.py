@@ -1,0 +1,134 @@
+"""What a volume costs: sources encoded once, bounded tiles, operations within their limits, the same bits twice."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from model import Bundle, Image, RequestError, load_bundle, synthesize
+from model.arithmetic import arithmetic
+from model.heads.level import LEVEL_FEATURES
+from model.network import MedK2N, NetworkConfig
+from model.slices import Decoded, Stack, decode
+
+
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return load_bundle()
+
+
+def stack(sources: tuple[str, ...], slices: int = 5) -> Stack:
+    """Noise in a box of 64x64, as the imaging hands it over."""
+    random = np.random.default_rng(7)
+    head = np.zeros((slices, 70, 66), bool)
+    head[:, 3:67, 1:65] = True
+    return Stack(
+        arrays={name: random.random(head.shape, np.float32) * head for name in sources},
+        levels=torch.rand(len(sources), LEVEL_FEATURES, generator=torch.Generator().manual_seed(1)),
+        head=head,
+        brain=head,
+        thick=False,
+    )
+
+
+def run(bundle: Bundle, sources: tuple[str, ...], targets: tuple[str, ...], batch: int = 2) -> Decoded:
+    with arithmetic("cpu"):
+        return decode(
+            bundle, stack(sources), targets, device="cpu", batch_slices=batch, progress=lambda share: None
+        )
+
+
+@contextmanager
+def encoder_calls(bundle: Bundle) -> Iterator[list[int]]:
+    """The number of images in every call of the encoder."""
+    calls: list[int] = []
+
+    def note(module: Any, arguments: tuple[torch.Tensor, ...]) -> None:
+        calls.append(len(arguments[0]))
+
+    hook = bundle.network.encoder.register_forward_pre_hook(note)
+    try:
+        yield calls
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("targets", [("FLAIR",), ("FLAIR", "T1C"), ("FLAIR", "T1C", "DWI", "ADC")])
+def test_every_slice_of_every_source_is_encoded_once_whatever_the_number_of_targets(
+    bundle: Bundle, targets: tuple[str, ...]
+) -> None:
+    with encoder_calls(bundle) as calls:
+        run(bundle, ("T1", "T2"), targets)
+    assert calls == [4, 4, 2]  # five slices, two at a time, of two sources
+
+
+def test_the_size_of_the_tiles_bounds_the_work_and_does_not_change_the_image(bundle: Bundle) -> None:
+    with encoder_calls(bundle) as calls:
+        whole, tiled = (run(bundle, ("T1", "T2", "FLAIR"), ("T1C",), batch) for batch in (8, 1))
+    assert calls == [15, 3, 3, 3, 3, 3]
+    assert np.abs(whole.image - tiled.image).max() < 1e-5
+
+
+def test_two_runs_give_the_same_bits(bundle: Bundle) -> None:
+    first, second = (run(bundle, ("T1", "T2"), ("FLAIR", "DWI")) for _ in range(2))
+    assert np.array_equal(first.image, second.image)
+    assert np.array_equal(first.half_width, second.half_width)
+    assert first.share == second.share
+
+
+def test_deterministic_arithmetic_is_the_default_on_a_cpu_and_ends_with_the_call() -> None:
+    before = torch.are_deterministic_algorithms_enabled()
+    with arithmetic("cpu"):
+        assert torch.are_deterministic_algorithms_enabled()
+    with arithmetic("cpu", deterministic=False):
+        assert not torch.are_deterministic_algorithms_enabled()
+    with arithmetic("cuda"):
+        assert not torch.are_deterministic_algorithms_enabled()
+    assert torch.are_deterministic_algorithms_enabled() == before
+
+
+@pytest.mark.parametrize(("precision", "device"), [("bf16", "cpu"), ("fp16", "cuda"), ("int8", "cpu")])
+def test_a_precision_that_the_device_does_not_compute_in_is_refused(precision: str, device: str) -> None:
+    with (
+        pytest.raises(RequestError, match=f"does not compute in it on {device}"),
+        arithmetic(device, precision),
+    ):
+        raise AssertionError("it was entered")
+
+
+def test_tiny_stays_within_its_operations() -> None:
+    """GFLOP a slice of 256x256 with three sources, for one, two and three targets; the sources are encoded once."""
+    network = MedK2N(NetworkConfig(encoder="tiny")).eval()
+    x, levels = torch.rand(1, 3, 3, 256, 256), torch.rand(1, 3, LEVEL_FEATURES)
+    sources, site = [0, 1, 2], torch.zeros(1, dtype=torch.long)
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        encoded = network.encode(x, sources, site)
+        once = counter.get_total_flops() / 1e9
+        for count, limit in ((1, 55), (2, 64), (3, 73)):
+            before = counter.get_total_flops() / 1e9
+            network.fuse(encoded, sources, list(range(3, 3 + count)), levels, None, site)
+            assert once + counter.get_total_flops() / 1e9 - before <= limit
+
+
+@pytest.mark.slow
+def test_the_whole_way_from_two_grids_gives_the_same_bits_twice(bundle: Bundle) -> None:
+    from medk2n_node.demo.maps import head
+    from medk2n_node.demo.phantom import axial_grid, motion, scan
+
+    sources = {}
+    for number, contrast in enumerate(("T1", "T2")):
+        grid = axial_grid(slices=14 + number, spacing_mm=9.0, tilt_deg=8.0 - 3 * number)
+        moved = motion(shift_mm=(2.0 * number, 0.0, 0.0), turn_deg=2.0 * number)
+        array = scan(head(), contrast, grid, moved, seed=number).astype(np.float32)
+        sources[contrast] = Image(array=array, affine=grid.affine)
+    first, second = (synthesize(sources, ["FLAIR"], bundle, reference="T1") for _ in range(2))
+    assert first.registrations["T2"].translation_mm > 0
+    assert np.array_equal(first.targets["FLAIR"].array, second.targets["FLAIR"].array)
+    assert np.array_equal(first.targets["FLAIR"].uncertainty, second.targets["FLAIR"].uncertainty)
+    assert first.targets["FLAIR"].quality == second.targets["FLAIR"].quality
