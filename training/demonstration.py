@@ -127,6 +127,9 @@ def main() -> None:
     parser.add_argument(
         "--start", type=Path, help="state.pt of an earlier training to begin with: no curriculum then"
     )
+    parser.add_argument(
+        "--reconsider", action="store_true", help="with --start: the weight networks decide anew"
+    )
     parser.add_argument("--identity", type=Path, help="folder of a trained identity tower (CMIM)")
     a = parser.parse_args()
     every = [load_case(p) for p in sorted(a.cache.glob("*.npz"))]
@@ -141,7 +144,13 @@ def main() -> None:
         network=NetworkConfig(sites=tuple(SITES)),
     )
     if a.start is not None:
-        recipe = replace(recipe, curriculum={Stage.MANY_TO_MANY: 1.0})
+        recipe = replace(
+            recipe,
+            curriculum={Stage.MANY_TO_MANY: 1.0},
+            warmup=min(recipe.warmup, recipe.steps // 10),
+            identity_from=0.0,
+            reconsider=a.reconsider,
+        )
 
     def report(line: str) -> None:
         sys.stderr.write(line + "\n")

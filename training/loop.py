@@ -42,6 +42,7 @@ class Recipe:
     random_key: float = 0.25
     spoilt: float = 0.35  # share of batches with a source that should be turned down
     evaluate_every: int = 400
+    reconsider: bool = False  # begin the decisions of the weight networks anew (with `start`)
     identity_from: float = 0.25  # share of the steps after which CMIM joins: an image first, then whose it is
     seed: int = 20260214
     curriculum: dict[Stage, float] = field(
@@ -102,13 +103,15 @@ def _sound(keys: list[int], batch: Batch) -> list[int]:
     return [k if not bad[k] else sound[k % len(sound)] for k in keys]
 
 
-def _begin_with(network: MedK2N, path: Path) -> None:
+def _begin_with(network: MedK2N, path: Path, reconsider: bool) -> None:
     """The averaged weights of another training, but for modules that are new here."""
     earlier = torch.load(path, weights_only=False)["average"]
     # What decides begins anew: a gate that an earlier training has driven into its bound would stay there.
-    earlier = {k: v for k, v in earlier.items() if not k.startswith(DECISIONS)}
+    if reconsider:
+        earlier = {k: v for k, v in earlier.items() if not k.startswith(DECISIONS)}
     absent, unknown = network.load_state_dict(earlier, strict=False)
-    new = [k for k in absent if ".site." not in k and not k.startswith(("site.", *DECISIONS))]
+    anew = ("site.", *DECISIONS) if reconsider else ("site.",)
+    new = [k for k in absent if ".site." not in k and not k.startswith(anew)]
     if unknown or new:
         raise ValueError(f"{path} is of another architecture: unknown {unknown[:5]}, missing {new[:5]}")
 
@@ -141,7 +144,7 @@ def train(
     torch.manual_seed(recipe.seed)
     network = MedK2N(recipe.network).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if start is not None:
-        _begin_with(network, start)
+        _begin_with(network, start, recipe.reconsider)
     average = copy.deepcopy(network).eval()
     decay = [p for p in network.parameters() if p.ndim > 1]
     plain = [p for p in network.parameters() if p.ndim <= 1]

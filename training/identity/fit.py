@@ -25,15 +25,15 @@ class IdentityRecipe:
     `pool` slices are drawn and distorted once and shown again in other positions: drawing costs as much as learning.
     """
 
-    steps: int = 1500
+    steps: int = 5000
     batch: int = 32
-    pool: int = 6000
+    pool: int = 9000
     text_steps: int = 150
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
-    warmup: int = 60
+    warmup: int = 100
     smoothing: float = 0.05
-    average: float = 0.995
+    average: float = 0.998
     seed: int = 20261121
 
     def to_json(self) -> dict[str, object]:
@@ -146,7 +146,7 @@ def fit(
         with torch.no_grad():
             for mean, (_, p) in zip(average, named, strict=True):
                 mean.lerp_(p, 1 - momentum)
-        if step % 50 == 0:
+        if step % 200 == 0:
             report(
                 f"step {step} {time.monotonic() - began:.0f} s loss {running[0]:.3f} right {running[1]:.3f}"
             )

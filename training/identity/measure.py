@@ -11,6 +11,9 @@ import torch
 from model.identity import Identity, identity_probabilities
 from training.archive import Case
 
+#: They differ by what enhances, and most slices hold nothing that does.
+KIN = {"T1", "T1C"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
@@ -18,6 +21,7 @@ class Figures:
 
     Attributes:
         volumes, slices: share that is named rightly.
+        kin: share of volumes named rightly when T1 and T1C, which look the same where nothing enhances, count as one.
         confusion: (true, said) -> number of volumes, the wrong ones only.
         own: contrast -> mean probability of the right answer over its volumes.
         count: contrast -> volumes.
@@ -25,6 +29,7 @@ class Figures:
 
     volumes: float
     slices: float
+    kin: float
     confusion: dict[tuple[str, str], int]
     own: dict[str, float]
     count: dict[str, int]
@@ -35,7 +40,8 @@ class Figures:
         wrong = ", ".join(f"{t} taken for {s} {n}x" for (t, s), n in sorted(self.confusion.items())) or "none"
         own = ", ".join(f"{c} {p:.2f} (n={self.count[c]})" for c, p in self.own.items())
         return (
-            f"volumes right {self.volumes:.3f} of {sum(self.count.values())}, slices {self.slices:.3f}; "
+            f"volumes right {self.volumes:.3f} of {sum(self.count.values())}, with T1 and T1C as one {self.kin:.3f}, "
+            f"slices {self.slices:.3f}; "
             f"wrong: {wrong}; mean probability of the truth: {own}"
         )
 
@@ -43,6 +49,7 @@ class Figures:
         """Plain values."""
         return {
             "volumes": round(self.volumes, 4),
+            "volumes_t1_t1c_as_one": round(self.kin, 4),
             "slices": round(self.slices, 4),
             "confusion": {f"{t} as {s}": n for (t, s), n in sorted(self.confusion.items())},
             "own_probability": {c: round(p, 4) for c, p in self.own.items()},
@@ -72,7 +79,9 @@ def measure(identity: Identity, cases: Sequence[Case]) -> Figures:
             right += [bool(v) for v in named]
     count = {c: len(v) for c, v in sorted(own.items())}
     total = sum(count.values())
+    strangers = sum(n for (true, said), n in confusion.items() if {true, said} != KIN)
     return Figures(
+        kin=1 - strangers / total,
         volumes=1 - sum(confusion.values()) / total,
         slices=float(np.mean(right)),
         confusion=confusion,

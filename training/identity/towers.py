@@ -15,13 +15,13 @@ from torch import nn
 from model import ModelError
 from model.identity import IdentityConfig
 
-#: The judge: a transformer, where the bundle's tower is convolutional, and it sees finer pixels.
+#: The judge: a transformer, where the bundle's tower is convolutional.
 JUDGE: dict[str, Any] = {
     "layers": 3,
     "width": 96,
     "head_width": 24,
     "patch_size": 12,
-    "image_size": 96,
+    "image_size": 72,
     "mlp_ratio": 4.0,
     "pool_type": "avg",
 }
