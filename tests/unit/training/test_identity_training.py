@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -66,24 +67,33 @@ def test_every_contrast_is_described_by_fluid_grey_white_fat_and_lesion() -> Non
     assert len({s for v in DESCRIPTIONS.values() for s in v}) == sum(map(len, DESCRIPTIONS.values()))
 
 
-def _inverted(case: Case) -> Case:
-    """T2 as T1 upside down, so that two contrasts can be told apart by their pixels."""
-    t2 = np.where(case.brain, 0.9 - case.contrasts["T1"], 0).astype(np.float16)
-    t1 = np.where(case.brain, case.contrasts["T1"], 0).astype(np.float16)
-    return Case(**{**case.__dict__, "contrasts": {"T1": t1, "T2": t2}})
+def _ventricles(name: str) -> Case:
+    """Fluid in the middle, dark on T1 and bright on T2."""
+    case = head_case(name, ("T1",), 1.0)
+    _, y, x = np.mgrid[0:12, 0:160, 0:128]
+    fluid = np.hypot((y - 80) / 60, (x - 64) / 48) < 0.45
+    both = {
+        "T1": np.where(fluid, 0.15, 0.7) * case.brain,
+        "T2": np.where(fluid, 0.9, 0.35) * case.brain,
+    }
+    return replace(
+        case,
+        contrasts={k: v.astype(np.float16) for k, v in both.items()},
+        quantiles=dict.fromkeys(both, case.quantiles["T1"]),
+    )
 
 
 def test_slices_are_labelled_balanced_and_filled() -> None:
-    case = _inverted(head_case("a", ("T1", "T2"), 1.0))
+    case = _ventricles("a")
     sampler = SliceSampler([case], [ring_labels()], ("T1", "T2", "FLAIR"))
     images, labels = sampler.draw(12, np.random.default_rng(0))
     assert images.shape[:2] == (12, 1) and np.bincount(labels).tolist() == [4, 4, 4]
     assert float(images.amax(dim=(1, 2, 3)).min()) > 0 and bool(torch.isfinite(images).all())
 
 
-def test_a_short_training_tells_two_contrasts_apart_and_is_repeatable(tmp_path: Path) -> None:
+def test_a_short_training_tells_two_contrasts_apart(tmp_path: Path) -> None:
     torch.set_num_threads(1)
-    case = _inverted(head_case("a", ("T1", "T2"), 1.0))
+    case = _ventricles("a")
     recipe = IdentityRecipe(
         steps=40, batch=16, pool=64, text_steps=20, warmup=5, learning_rate=3e-3, average=0.9
     )
@@ -93,15 +103,19 @@ def test_a_short_training_tells_two_contrasts_apart_and_is_repeatable(tmp_path: 
     identity = freeze(clip, SMALL, own_tower=True)
     images, labels = SliceSampler([case], [], SMALL.contrasts).draw(24, np.random.default_rng(5))
     right = (identity.logits(images).argmax(dim=1) == labels).float().mean()
-    assert float(right) > 0.9
+    assert float(right) > 0.8
     assert said[0].startswith("sentences apart")
-    again = freeze(
-        fit(vision_settings(SMALL), SMALL, pool, recipe, report=said.append), SMALL, own_tower=True
-    )
-    for (name, a), b in zip(identity.state_dict().items(), again.state_dict().values(), strict=True):
-        assert torch.equal(a, b), name
     save_identity(tmp_path, identity, {"recipe": recipe.to_json()})
     assert load_identity(tmp_path) is not None
+
+
+def test_the_same_seed_gives_the_same_tower() -> None:
+    torch.set_num_threads(1)
+    recipe = IdentityRecipe(steps=3, batch=8, pool=12, text_steps=2, warmup=1)
+    pool = draw_pool(SliceSampler([_ventricles("a")], [], SMALL.contrasts), recipe.pool, SMALL.image_size, 3)
+    one, other = (fit(vision_settings(SMALL), SMALL, pool, recipe, report=lambda _: None) for _ in range(2))
+    for (name, a), b in zip(one.state_dict().items(), other.state_dict().values(), strict=True):
+        assert torch.equal(a, b), name
 
 
 def test_the_judge_is_another_build_and_comes_back_as_it_was(tmp_path: Path) -> None:
@@ -113,7 +127,9 @@ def test_the_judge_is_another_build_and_comes_back_as_it_was(tmp_path: Path) -> 
     y = torch.rand(2, 1, 70, 60)
     assert torch.allclose(loaded.logits(y), judge.logits(y), atol=5e-2)
     assert not any(p.requires_grad for p in loaded.parameters())
-    (tmp_path / "judge.safetensors").write_bytes((tmp_path / "judge.safetensors").read_bytes()[:-1] + b"!")
+    spoilt = bytearray((tmp_path / "judge.safetensors").read_bytes())
+    spoilt[-1] ^= 1
+    (tmp_path / "judge.safetensors").write_bytes(spoilt)
     with pytest.raises(ModelError, match="sha256"):
         load_judge(tmp_path)
 
