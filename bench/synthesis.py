@@ -312,14 +312,15 @@ def draw(found: Mapping[str, Any]) -> str:
     from matplotlib import pyplot
 
     order = (
-        "read", "mask", "register", "normalise", "encode", "fuse", "decode", "write-back", "objects", "files",
+        "read", "mask", "register", "normalise", "encode", "fuse", "decode", "identity", "write-back", "objects",
+        "files",
     )  # fmt: skip
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 4.6), layout="constrained")
     names = list(found["studies"])
     begin = np.zeros(len(names))
     for number, stage in enumerate(order):
         spent = np.array([found["studies"][name]["seconds"].get(stage, 0.0) for name in names])
-        left.barh(names, spent, left=begin, label=stage, color=pyplot.get_cmap("tab10")(number))
+        left.barh(names, spent, left=begin, label=stage, color=pyplot.get_cmap("tab20")(number))
         begin += spent
     left.set_xlabel("seconds")
     left.set_title("T1 + T2 + FLAIR to T1C, files to files")
