@@ -23,8 +23,8 @@ from training.identity.towers import JUDGE, vision_settings
 
 #: The judge differs from the tower in build and in seed.
 RECIPES = {
-    "tower": IdentityRecipe(learning_rate=3e-3, steps=6500),
-    "judge": IdentityRecipe(seed=77003, steps=5000),
+    "tower": IdentityRecipe(),
+    "judge": IdentityRecipe(seed=77003, steps=2200, pool=4500),
 }
 
 

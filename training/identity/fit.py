@@ -25,15 +25,15 @@ class IdentityRecipe:
     `pool` slices are drawn and distorted once and shown again in other positions: drawing costs as much as learning.
     """
 
-    steps: int = 5000
+    steps: int = 3000
     batch: int = 32
-    pool: int = 9000
+    pool: int = 6000
     text_steps: int = 150
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     weight_decay: float = 0.05
-    warmup: int = 100
+    warmup: int = 60
     smoothing: float = 0.05
-    average: float = 0.998
+    average: float = 0.995
     seed: int = 20261121
 
     def to_json(self) -> dict[str, object]:

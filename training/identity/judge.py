@@ -1,7 +1,7 @@
 """The judge: a second classifier of another seed and build, for evaluation only.
 
 What a network was trained to satisfy says little about what it makes; so the identity of synthetic images is judged
-by a transformer that no training of a network ever sees.
+by a tower of another build that no training of a network ever sees.
 """
 
 from __future__ import annotations

@@ -15,15 +15,13 @@ from torch import nn
 from model import ModelError
 from model.identity import IdentityConfig
 
-#: The judge: a transformer, where the bundle's tower is convolutional.
+#: The judge: another build, of timm's blocks (a small ByobNet, untrained) with average pooling instead of attention.
 JUDGE: dict[str, Any] = {
-    "layers": 3,
-    "width": 96,
-    "head_width": 24,
-    "patch_size": 12,
-    "image_size": 72,
-    "mlp_ratio": 4.0,
-    "pool_type": "avg",
+    "timm_model_name": "test_byobnet",
+    "timm_model_pretrained": False,
+    "timm_pool": "avg",
+    "timm_proj": "linear",
+    "image_size": 64,
 }
 _TEXT: dict[str, Any] = {"context_length": 64, "width": 64, "heads": 4, "layers": 2}
 
