@@ -31,7 +31,7 @@ def _kernel() -> Callable[..., Tensor] | None:
         from mamba_ssm.ops.triton.ssd_combined import mamba_chunk_scan_combined
     except ImportError:
         return None
-    return mamba_chunk_scan_combined  # type: ignore[no-any-return]
+    return mamba_chunk_scan_combined
 
 
 def scan_form(device: torch.device | str) -> ScanForm:
