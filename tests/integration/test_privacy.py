@@ -259,6 +259,7 @@ WAYS: tuple[Callable[[Site], str], ...] = (
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("site", ["text"], indirect=True)  # the form that shows more of an error
 @pytest.mark.filterwarnings("always")
 def test_no_attribute_of_a_patient_is_in_a_log_a_table_or_a_sentence(
     site: Site, capfd: pytest.CaptureFixture[str]

@@ -12,7 +12,7 @@ from pydicom.dataset import Dataset
 from pynetdicom import ALL_TRANSFER_SYNTAXES
 
 import dicom_rules.derive
-from dicom_rules.conformance import MADE, contents, example_objects, to_markdown
+from dicom_rules.conformance import MADE, contents, to_markdown
 from dicom_rules.conformance.markdown import table
 from medk2n_node.cli import main
 from medk2n_node.cli.conformance import document_of
@@ -220,10 +220,3 @@ def test_the_command_prints_the_page_or_one_json_document(capsys: pytest.Capture
     assert page.startswith("# DICOM Conformance Statement\n")
     assert main(["conformance", "--json"]) == 0
     assert to_markdown(json.loads(capsys.readouterr().out)) == page
-
-
-def test_two_calls_give_the_same_examples() -> None:
-    first, second = example_objects(), example_objects()
-    assert {kind: [made for _, made in pairs] for kind, pairs in first.items()} == {
-        kind: [made for _, made in pairs] for kind, pairs in second.items()
-    }
