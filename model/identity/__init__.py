@@ -7,16 +7,26 @@ tower is used in training only, and what it said of each contrast is a buffer he
 
 from __future__ import annotations
 
-from model.identity.files import IDENTITY_FACTS, IDENTITY_WEIGHTS, load_identity, read_identity, save_identity
-from model.identity.tower import Identity, IdentityConfig, VisionTower, standardise
-from model.identity.vote import identity_probabilities, vote
+from model.identity.files import (
+    IDENTITY_FACTS,
+    IDENTITY_WEIGHTS,
+    half,
+    load_identity,
+    read_identity,
+    save_identity,
+)
+from model.identity.tower import BACKGROUND, Identity, IdentityConfig, VisionTower, standardise
+from model.identity.vote import SUBSTANTIAL, identity_probabilities, vote
 
 __all__ = [
+    "BACKGROUND",
     "IDENTITY_FACTS",
     "IDENTITY_WEIGHTS",
+    "SUBSTANTIAL",
     "Identity",
     "IdentityConfig",
     "VisionTower",
+    "half",
     "identity_probabilities",
     "load_identity",
     "read_identity",

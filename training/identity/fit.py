@@ -42,12 +42,15 @@ class IdentityRecipe:
 
 
 def text_features(
-    clip: nn.Module, contrasts: Sequence[str], sentences: Mapping[str, Sequence[str]]
+    clip: nn.Module,
+    contrasts: Sequence[str],
+    sentences: Mapping[str, Sequence[str]],
+    tokeniser: Callable[[list[str]], Tensor] = tokenise,
 ) -> Tensor:
     """(C, E) unit vectors: the mean direction of each contrast's sentences."""
     rows = []
     for name in contrasts:
-        features = F.normalize(clip.encode_text(tokenise(list(sentences[name]))), dim=-1)  # type: ignore[operator]
+        features = F.normalize(clip.encode_text(tokeniser(list(sentences[name]))), dim=-1)  # type: ignore[operator]
         rows.append(F.normalize(features.mean(dim=0), dim=-1))
     return torch.stack(rows)
 
@@ -163,6 +166,7 @@ def freeze(
     *,
     own_tower: bool,
     sentences: Mapping[str, Sequence[str]] = DESCRIPTIONS,
+    tokeniser: Callable[[list[str]], Tensor] = tokenise,
 ) -> Identity:
     """The trained pair as an `Identity`: texts become a buffer; `own_tower`: the vision half without open_clip."""
     clip.eval()
@@ -172,6 +176,6 @@ def freeze(
     identity = Identity(config, None if own_tower else visual)
     if own_tower:
         identity.visual.load_state_dict(visual.state_dict())
-    identity.text.copy_(text_features(clip, config.contrasts, sentences))
+    identity.text.copy_(text_features(clip, config.contrasts, sentences, tokeniser))
     identity.logit_scale.copy_(clip.logit_scale.clamp(max=math.log(50.0)).exp())  # type: ignore[operator]
     return identity.freeze()

@@ -17,8 +17,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from model import ModelError
-from model.identity import Identity, IdentityConfig
-from model.identity.files import half
+from model.identity import Identity, IdentityConfig, half
 from training.identity.towers import JUDGE, build_clip
 
 _FACTS, _WEIGHTS = "judge.json", "judge.safetensors"

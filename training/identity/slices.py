@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from model import CONTRASTS
-from model.identity.tower import BACKGROUND
-from model.identity.vote import SUBSTANTIAL
+from model.identity import BACKGROUND, SUBSTANTIAL
 from training.archive import Case
 from training.sampling.augment import Geometry, cut
 from training.simulation.labels import LabelHead

@@ -154,3 +154,5 @@ def test_a_local_folder_in_open_clips_layout_can_be_used_in_place(tmp_path: Path
     with torch.no_grad():
         assert torch.allclose(clip.encode_image(x), model.eval().encode_image(x), atol=1e-5)
         assert clip.encode_text(tokens).shape == (1, 16)
+    identity = freeze(clip, IdentityConfig(embed_dim=16, image_size=32), own_tower=False, tokeniser=tokeniser)
+    assert identity.logits(torch.rand(2, 1, 40, 30)).shape == (2, 6)
