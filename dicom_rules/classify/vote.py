@@ -16,9 +16,10 @@ from dicom_rules.errors import ClassifyError
 ON_DISAGREEMENT: tuple[str, ...] = ("hold", "exclude", "ignore")
 """hold: a person decides; exclude: the series is not used; ignore: the images are not asked."""
 
-CLEAR_VOTE, CLEAR_DENIAL = 0.9, 0.05
+CLEAR_VOTE, CLEAR_DENIAL = 0.6, 0.05
 """The images object when another contrast has at least the first probability, and that of the headers at most the
-second; everything in between is no opinion."""
+second; everything in between is no opinion. A judge is careful by training (its probabilities are those of whole
+volumes, not of single slices), so it is the denial that tells."""
 
 T1_FAMILY = frozenset({"T1", "T1C"})
 """Never an objection to each other: whether a T1 was taken after an agent shows only beside the one before it."""
@@ -61,11 +62,12 @@ def _weighed(one: SeriesClass, vote: Mapping[str, float], on_disagreement: str) 
     _check(one.series_uid, vote)
     if one.contrast is None or not one.usable or one.confidence >= 1.0 or not vote:
         return one
-    seen, how_sure = max(vote.items(), key=lambda pair: (pair[1], pair[0]))
-    family = T1_FAMILY if one.contrast in T1_FAMILY else frozenset({one.contrast})
-    agreed = sum(vote.get(name, 0.0) for name in family)
-    if seen in family:
-        return _noting(one, f"The images agree: they look like {seen} ({how_sure:.2f}).")
+    shares = {name: _share(vote, name) for name in vote}
+    agreed = _share(vote, one.contrast)
+    seen = max(vote, key=lambda name: (shares[name], vote[name], name))
+    if seen in _family(one.contrast):
+        return _noting(one, f"The images agree: they look like {seen} ({shares[seen]:.2f}).")
+    how_sure = shares[seen]
     if how_sure < CLEAR_VOTE or agreed > CLEAR_DENIAL:
         return _noting(
             one,
@@ -77,6 +79,14 @@ def _weighed(one: SeriesClass, vote: Mapping[str, float], on_disagreement: str) 
             _noting(one, f"{objection}: not used."), usable=False, unusable_because="image_disagrees"
         )
     return replace(_noting(one, f"{objection}: a person has to look."), doubt=objection)
+
+
+def _family(contrast: str) -> frozenset[str]:
+    return T1_FAMILY if contrast in T1_FAMILY else frozenset({contrast})
+
+
+def _share(vote: Mapping[str, float], contrast: str) -> float:
+    return min(sum(vote.get(name, 0.0) for name in _family(contrast)), 1.0)
 
 
 def _check(series_uid: str, vote: Mapping[str, float]) -> None:

@@ -46,7 +46,7 @@ def test_a_clear_objection_excludes_the_series_where_the_site_says_so() -> None:
     assert plan([one], abilities=ABILITIES, rules=PlanRules()).verdict.state == "REFUSED"
 
 
-@pytest.mark.parametrize("vote", [{"FLAIR": 0.85, "T2": 0.02}, {"FLAIR": 0.9, "T2": 0.1}])
+@pytest.mark.parametrize("vote", [{"FLAIR": 0.55, "T2": 0.02}, {"FLAIR": 0.9, "T2": 0.1}])
 def test_a_vote_that_is_not_clear_is_no_objection(vote: dict[str, float]) -> None:
     (one,) = with_image_votes([found := t2()], {found.series_uid: vote}, on_disagreement="hold")
     assert (one.usable, one.doubt) == (True, "")
@@ -60,6 +60,11 @@ def test_t1_before_and_after_an_agent_never_contradict_each_other() -> None:
     assert (one.contrast, one.doubt) == ("T1", "")
     shared = {found.series_uid: {"T2": 0.9, "T1": 0.04, "T1C": 0.04}}
     assert with_image_votes([found], shared, on_disagreement="hold")[0].doubt == ""
+    split = {(other := t2()).series_uid: {"T1": 0.36, "T1C": 0.34, "FLAIR": 0.28, "T2": 0.02}}
+    assert (
+        "look like T1 (0.70), not like T2"
+        in with_image_votes([other], split, on_disagreement="hold")[0].doubt
+    )
 
 
 def test_images_that_are_not_asked_change_nothing() -> None:
