@@ -324,7 +324,7 @@ def draw(found: Mapping[str, Any]) -> str:
         begin += spent
     left.set_xlabel("seconds")
     left.set_title("T1 + T2 + FLAIR to T1C, files to files")
-    left.legend(fontsize=8, ncols=2)
+    left.legend(fontsize=8, ncols=6, loc="upper center", bbox_to_anchor=(0.5, -0.15))
     rows = found["network"] + [
         {**one, "encoder": one["name"], "sources": 3, "targets": 1} for one in found["peers"]
     ]
