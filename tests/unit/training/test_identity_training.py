@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+import training.identity as identity_package
 from model import CONTRASTS, ModelError
 from model.identity import Identity, IdentityConfig, load_identity, save_identity
 from tests.unit.training.cases import head_case, ring_labels
 from training.archive import Case
+from training.demonstration import VALIDATION
 from training.identity import (
     DESCRIPTIONS,
     JUDGE,
@@ -156,3 +158,12 @@ def test_a_local_folder_in_open_clips_layout_can_be_used_in_place(tmp_path: Path
         assert clip.encode_text(tokens).shape == (1, 16)
     identity = freeze(clip, IdentityConfig(embed_dim=16, image_size=32), own_tower=False, tokeniser=tokeniser)
     assert identity.logits(torch.rand(2, 1, 40, 30)).shape == (2, 6)
+
+
+def test_the_judge_that_travels_never_saw_what_the_networks_are_judged_on() -> None:
+    judge = load_judge()
+    facts = json.loads((Path(identity_package.__file__).parent / "demo" / "judge.json").read_text())["facts"]
+    assert judge.contrasts == CONTRASTS
+    assert set(facts["held_out"]) == set(VALIDATION)
+    assert facts["figures"]["volumes_t1_t1c_as_one"] >= 0.85
+    assert facts["recipe"]["seed"] != IdentityRecipe().seed
