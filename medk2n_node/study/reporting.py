@@ -79,7 +79,9 @@ def objects_about(
         older: what this revision supersedes.
     """
     results = context.config.results
-    if not results.report or not (made or results.report_when_nothing_made):
+    reports = results.report and bool(made or older or results.report_when_nothing_made)
+    rejects = results.reject_superseded and bool(older)
+    if not (reports or rejects):
         return [], None
     if outcome.code == NOBODYS:
         return [], "no report was made: nobody can say into whose record it belongs"
@@ -95,7 +97,7 @@ def objects_about(
         return [], "no report was made: no object of the study can be read"
     root = context.store.root
     made_at = datetime.fromisoformat(str(work["decided_at"]))
-    superseded = tuple(_superseded(one, root, own) for one, own in zip(older, replaced, strict=True) if own)
+    facts = [(one, own, _superseded(one, root, own)) for one, own in zip(older, replaced, strict=True)]
     account = Account(
         study_uid=revision.study_uid,
         revision=revision.number,
@@ -104,32 +106,33 @@ def objects_about(
         release=outcome.release,
         series=_series(plan, headers, rows),
         decisions=tuple(_decision(one, targets, made, root) for one in plan["targets"]),
-        superseded=superseded,
+        superseded=tuple(fact for _, _, fact in facts),
         notes=tuple(notes),
     )
+    objects: list[MadeObject] = []
     try:
-        report = encode_report(
-            account,
-            patient=patient,
-            maker=maker,
-            series_number=int(work["numbers"]["report"]),
-            made_at=made_at,
-            predecessors=[_read(root / path) for path in before],
-        )
-        objects = write_objects(context.store.write_result, "report", "", [report])
-        if results.reject_superseded:
-            for one, own, fact in zip(older, replaced, superseded, strict=False):
-                note = encode_rejection(
-                    one.contrast,
-                    rejected=[_read(root / row.path) for row in own if row.kind in PICTURES],
-                    reason=fact.sentence,
-                    first=patient,
-                    maker=maker,
-                    series_number=int(work["numbers"]["rejection"]),
-                    made_at=made_at,
-                )
-                if str(note.SOPInstanceUID) not in known:
-                    objects += write_objects(context.store.write_result, "rejection", one.contrast, [note])
+        if reports:
+            report = encode_report(
+                account,
+                patient=patient,
+                maker=maker,
+                series_number=int(work["numbers"]["report"]),
+                made_at=made_at,
+                predecessors=[_read(root / path) for path in before],
+            )
+            objects += write_objects(context.store.write_result, "report", "", [report])
+        for one, own, fact in facts if rejects else ():
+            note = encode_rejection(
+                one.contrast,
+                rejected=[_read(root / row.path) for row in own if row.kind in PICTURES],
+                reason=fact.sentence,
+                first=patient,
+                maker=maker,
+                series_number=int(work["numbers"]["rejection"]),
+                made_at=made_at,
+            )
+            if str(note.SOPInstanceUID) not in known:
+                objects += write_objects(context.store.write_result, "rejection", one.contrast, [note])
     except RuleError as error:
         # What was decided stands, with or without a report of it; the reason is kept with the revision.
         log.warning("no report could be made", revision_id=revision_id, reason=str(error))

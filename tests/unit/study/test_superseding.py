@@ -126,6 +126,22 @@ def test_by_configuration_the_superseded_series_is_rejected_once(later: Later) -
     assert str(ward.results("series")[0][1].SOPInstanceUID) in named
 
 
+def test_a_note_of_rejection_needs_no_report(later: Later) -> None:
+    ward = later.ward.configured(results={"reject_superseded": True, "report": False})
+    ward.run()
+    later.flair_arrives()
+    ward.run()
+    assert [one["kind"] for one in ward.show()["results"] if one["revision"] == 2] == ["rejection"]
+
+
+def test_a_superseding_is_reported_where_reports_on_nothing_made_are_switched_off(later: Later) -> None:
+    ward = later.ward.configured(results={"report_when_nothing_made": False})
+    ward.run()
+    later.flair_arrives()
+    ward.run()
+    assert any("is superseded" in sentence for sentence in ward.told(2))
+
+
 def test_by_configuration_a_person_releases_what_would_supersede(later: Later) -> None:
     ward = later.ward.configured(results={"superseding": "hold"})
     ward.run()
