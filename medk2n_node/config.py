@@ -191,7 +191,7 @@ class ClassificationOverride(Section):
 class ClassificationSection(Section):
     """Site knowledge about series, and what follows when the images contradict the headers."""
 
-    on_image_disagreement: Literal["hold", "exclude", "ignore"] = "hold"
+    on_image_disagreement: Literal["hold", "exclude", "ignore"] = "ignore"
     overrides: tuple[ClassificationOverride, ...] = Field(default=(), strict=False)
 
 

@@ -50,7 +50,7 @@ def check(folder: Path, content: str, capsys: pytest.CaptureFixture[str]) -> tup
             '[classification]\non_image_disagreement = "maybe"\n',
             "site.toml line 2: classification.on_image_disagreement",
             "'hold', 'exclude' or 'ignore'",
-            'on_image_disagreement = "hold"',
+            'on_image_disagreement = "ignore"',
         ),
     ],
 )

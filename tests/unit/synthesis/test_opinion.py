@@ -90,7 +90,7 @@ def test_without_a_judge_the_headers_stand_alone(study: WrittenStudy) -> None:
 
 
 def test_a_study_whose_images_contradict_its_headers_waits_for_a_person(study: WrittenStudy) -> None:
-    verdict = planned(study, Judge("ADC")).plan.verdict
+    verdict = planned(study, Judge("ADC"), on_image_disagreement="hold").plan.verdict
     assert (verdict.state, verdict.code) == ("HELD", "image_disagrees")
     assert "the images look like ADC" in verdict.words
 
@@ -100,8 +100,8 @@ def test_the_site_may_exclude_such_series_or_not_ask_at_all(study: WrittenStudy)
     assert set(excluded.present) == {"T2"}
     reasons = next(role.reasons for role in excluded.series if role.series_uid == study.series_uids["T1"])
     assert any("The images look like T2" in sentence for sentence in reasons)
-    ignored = planned(study, Judge("ADC"), on_image_disagreement="ignore").plan
-    assert ignored.verdict.state == "PLANNED"
+    by_default = planned(study, Judge("ADC")).plan
+    assert by_default.verdict.state == "PLANNED"
 
 
 def test_headers_only_never_asks_the_images(
@@ -109,6 +109,7 @@ def test_headers_only_never_asks_the_images(
 ) -> None:
     bundle = FakeBundle(identity=Judge("ADC"))
     monkeypatch.setattr("medk2n_node.models.load_in_force", lambda config: bundle)
+    monkeypatch.setenv("MEDK2N__CLASSIFICATION__ON_IMAGE_DISAGREEMENT", "hold")
     assert main(["plan", str(study.folder), "--headers-only", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["verdict"]["state"] == "PLANNED"
     assert main(["plan", str(study.folder), "--json"]) == 0
