@@ -70,7 +70,9 @@ def reasons() -> dict[str, str]:
 
 
 def test_every_import_is_declared() -> None:
-    declared = set(BASE) | {name for extra in ("demo", "clip", "train", "export", "cuda") for name in EXTRAS[extra]}
+    declared = set(BASE) | {
+        name for extra in ("demo", "clip", "train", "export", "cuda") for name in EXTRAS[extra]
+    }
     undeclared = {name: files for name, files in imported().items() if name not in declared}
     assert not undeclared
 
