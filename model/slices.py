@@ -15,8 +15,9 @@ from model.bundle import Bundle
 from model.heads.quality import volume_score
 from model.imaging.image import FloatArray
 
-#: Expected error by which the fused image must not exceed the key-only image (closed loop, section 2.5). The gates turn a
-#: bad source down before; QualityFeedback's small differences are not worth giving sources up (0.005 cost 1 dB on a row).
+#: Expected error by which the fused image must not exceed the key-only image (closed loop, section 2.5). The gates turn
+#: a bad source down before it; small differences that QualityFeedback expects are not worth giving sources up: a margin
+#: of 0.005 cost 1 dB on a row.
 LOOP_MARGIN = 0.03
 
 
