@@ -155,7 +155,8 @@ def beside(
                 checks=checks,
             )
         )
-    return found
+    # By kind, not by the UIDs, which differ from one set of weights to the next: maps before the report that names them.
+    return sorted(found, key=lambda one: (one.kind == "report", one.kind, one.contrast or "", one.series_uid))
 
 
 def _geometry(ref: SliceRef) -> tuple[tuple[str, ...], ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,6 @@ from medk2n_node.cli import main
 from medk2n_node.demo.maps import head
 from medk2n_node.demo.phantom import axial_grid, motion, scan
 from model import CONTRASTS, Image
-from model.imaging import BrainMask
 
 SUBSETS = [s for k in range(1, len(CONTRASTS)) for s in combinations(CONTRASTS, k)]
 
@@ -40,20 +40,33 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def mask_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The brain mask of each image is sought once in all: it does not depend on what is made of the image."""
-    seek, known = model.synthesis.brain_mask, _KNOWN
+def once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The brain of an image and the place of one image on another are sought once in all.
 
-    def sought(image: Image, *, subject: str) -> BrainMask:
-        key = hash(image.array.tobytes())
-        if key not in known:
-            known[key] = seek(image, subject=subject)
-        return known[key]
-
-    monkeypatch.setattr(model.synthesis, "brain_mask", sought)
+    Neither depends on what else is at hand or on what is to be made, so that the walk need not seek them 62 times.
+    """
+    for name in ("brain_mask", "register"):
+        monkeypatch.setattr(model.synthesis, name, _remember(name, getattr(model.synthesis, name)))
 
 
-_KNOWN: dict[int, BrainMask] = {}
+_KNOWN: dict[Any, Any] = {}
+
+
+def _remember(name: str, seek: Callable[..., Any]) -> Callable[..., Any]:
+    def sought(*arguments: Any, **options: Any) -> Any:
+        parts = [*arguments, *(v for k, v in sorted(options.items()) if k != "subject")]
+        key = (name, *(_content(part) for part in parts))
+        if key not in _KNOWN:
+            _KNOWN[key] = seek(*arguments, **options)
+        return _KNOWN[key]
+
+    return sought
+
+
+def _content(part: Any) -> Any:
+    if isinstance(part, Image):
+        return hash(part.array.tobytes())
+    return hash(part.tobytes()) if isinstance(part, np.ndarray) else part
 
 
 def synthesize(
@@ -74,7 +87,7 @@ def synthesize(
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_every_source_subset_makes_every_contrast_that_it_lacks(
-    files: dict[str, Path], tmp_path: Path, mask_once: None, capsys: pytest.CaptureFixture[str]
+    files: dict[str, Path], tmp_path: Path, once: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for sources in SUBSETS:
         targets = tuple(c for c in CONTRASTS if c not in sources)
@@ -95,7 +108,7 @@ def test_every_source_subset_makes_every_contrast_that_it_lacks(
 
 
 def test_what_each_source_changes_is_written_beside_the_result(
-    files: dict[str, Path], tmp_path: Path, mask_once: None, capsys: pytest.CaptureFixture[str]
+    files: dict[str, Path], tmp_path: Path, once: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sources = {c: files[c] for c in ("T1", "T2")}
     result = synthesize(capsys, tmp_path, sources, ("FLAIR",), "--leave-one-out")["targets"]["FLAIR"]
