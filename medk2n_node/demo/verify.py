@@ -155,7 +155,7 @@ def beside(
                 checks=checks,
             )
         )
-    # By kind, not by the UIDs, which differ from one set of weights to the next: maps before the report that names them.
+    # By kind, not by the UIDs, which differ from one set of weights to the next: the report last.
     return sorted(found, key=lambda one: (one.kind == "report", one.kind, one.contrast or "", one.series_uid))
 
 
