@@ -112,7 +112,7 @@ KERNELS = ("apache-tvm-ffi", "tilelang", "quack-kernels", "ninja", "einops", "tr
 
 
 def test_pip_check_finds_only_what_is_left_out_on_purpose() -> None:
-    """Of deepbet only the weights are used, not its windows and label tools; of mamba-ssm the tests read the source, not
+    """Of deepbet only the weights are used, not its windows and label tools; of mamba-ssm the source is read, not
     its kernels. (torchvision, which sam2 asks for and does not need, is here for open_clip.)"""
     left_out = {
         *(f"mamba-ssm 2.3.2.post1 requires {name}, which is not installed." for name in KERNELS),
