@@ -27,13 +27,15 @@ LOCKED = $(PIP) install --no-deps --no-build-isolation --require-hashes $(PIP_EX
 export SAM2_BUILD_CUDA := 0
 unexport PYTHONPATH
 
-.PHONY: help install demo test check format bench docs wheel lock clean
+.PHONY: help install train demo test check format bench docs wheel lock clean
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/\1|\2/' \
 	  | while IFS='|' read -r name words; do printf '  make %-8s %s\n' "$$name" "$$words"; done
 
 install: $(V)/.base  ## the environment in .venv with the node in it, nothing else
+
+train: $(V)/.train  ## what `medk2n train` needs, on top
 
 demo: $(V)/.demo  ## a study goes in, a synthetic series comes back, on this machine alone (two minutes)
 	@$(V)/bin/medk2n demo $(ARGS)
@@ -62,7 +64,7 @@ wheel: $(V)/.base  ## dist/medk2n-*.whl
 	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
 
 lock:  ## write the hashes again after a pin in requirements/*.in has changed (needs uv)
-	@for pair in base:lock demo:demo test:test dev:dev; do \
+	@for pair in base:lock demo:demo train:train test:test dev:dev; do \
 	  uv pip compile --quiet --no-deps --universal --python-version 3.11 --generate-hashes --no-annotate \
 	    --custom-compile-command 'make lock' requirements/$${pair%:*}.in --output-file requirements/$${pair#*:}.txt; \
 	done
@@ -93,10 +95,15 @@ $(V)/.demo: requirements/demo.txt $(V)/.base
 	@$(LOCKED) -r requirements/demo.txt
 	@touch $@
 
+$(V)/.train: requirements/train.txt $(V)/.demo
+	@echo "[train] what the training on one's own archive needs"
+	@$(LOCKED) -r requirements/train.txt
+	@touch $@
+
 # The tests read mamba-ssm's source; its kernels are neither compiled nor fetched.
 $(V)/.test: export MAMBA_SKIP_CUDA_BUILD := TRUE
 $(V)/.test: export MAMBA_FORCE_BUILD := TRUE
-$(V)/.test: requirements/test.txt $(V)/.demo
+$(V)/.test: requirements/test.txt $(V)/.train
 	@echo "[test] the test runner"
 	@$(LOCKED) -r requirements/test.txt
 	@touch $@

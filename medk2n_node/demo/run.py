@@ -60,10 +60,10 @@ def run(out: Path, study: Path | None, narrator: Narrator, *, timeout_s: float =
             f"small PACS {PACS_AE} listens at {HOST}:{pacs_port} and keeps what it gets in {out / 'pacs'}"
         )
         if given is not None:
-            todo = given
+            errand = given
         else:
-            todo = prepared.phantom(out / "study", narrator.stage)
-            narrator.done(f"phantom head: T1 and T2 scanned, FLAIR missing; {len(todo.files)} DICOM files")
+            errand = prepared.phantom(out / "study", narrator.stage)
+            narrator.done(f"phantom head: T1 and T2 scanned, FLAIR missing; {len(errand.files)} DICOM files")
         narrator.stage("waiting for the node to answer C-ECHO")
         scanner.wait_until_it_answers(
             HOST, node_port, calling=SCANNER_AE, called=NODE_AE, timeout_s=120.0, still_alive=children.alive
@@ -71,17 +71,17 @@ def run(out: Path, study: Path | None, narrator: Narrator, *, timeout_s: float =
         narrator.done(f"node {NODE_AE} answers at {HOST}:{node_port}")
         sending = time.monotonic()
         scanner.send(
-            todo.files,
+            errand.files,
             HOST,
             node_port,
             calling=SCANNER_AE,
             called=NODE_AE,
-            sent=lambda number: narrator.progress("sending over DICOM", number, len(todo.files)),
+            sent=lambda number: narrator.progress("sending over DICOM", number, len(errand.files)),
         )
-        narrator.done(f"sent {len(todo.files)} objects by C-STORE in {time.monotonic() - sending:.1f} s")
-        shown = _wait(config, todo.study_uid, children, narrator, timeout_s)
+        narrator.done(f"sent {len(errand.files)} objects by C-STORE in {time.monotonic() - sending:.1f} s")
+        shown = _wait(config, errand.study_uid, children, narrator, timeout_s)
         narrator.stage("stopping the node")
-    return _summary(out, config, todo, shown, narrator, started)
+    return _summary(out, config, errand, shown, narrator, started)
 
 
 def _fresh(out: Path) -> None:
@@ -130,7 +130,7 @@ def _wait(
 def _summary(
     out: Path,
     config: Path,
-    todo: prepared.Prepared,
+    errand: prepared.Prepared,
     shown: Mapping[str, Any],
     narrator: Narrator,
     started: float,
@@ -138,19 +138,19 @@ def _summary(
     narrator.stage("verifying what came back")
     synthetic = [one for one in shown["results"] if one["kind"] == "series"]
     contrasts = {str(one["series_uid"]): str(one["contrast"]) for one in synthetic}
-    came_back = returned(out / "pacs", contrasts, todo.headers)
-    series = [_one(out, todo, shown, one, narrator) for one in came_back]
+    came_back = returned(out / "pacs", contrasts, errand.headers)
+    series = [_one(out, errand, shown, one, narrator) for one in came_back]
     others = [one for one in shown["results"] if one["kind"] != "series"]
-    with_it = [one for one in beside(out / "pacs", others, todo.headers) if one.series_uid not in contrasts]
+    with_it = [one for one in beside(out / "pacs", others, errand.headers) if one.series_uid not in contrasts]
     arrived = {one.series_uid for one in came_back} | {one.series_uid for one in with_it}
     whole = {str(one["series_uid"]) for one in shown["results"]} == arrived and shown["state"] != "FAILED"
     summary: dict[str, Any] = {
-        "study_uid": todo.study_uid,
+        "study_uid": errand.study_uid,
         "state": shown["state"],
         "words": shown["words"],
         "release": shown["release"],
         "good": whole and all(one.good for one in came_back) and all(one.good for one in with_it),
-        "plan": _sentences(shown["plan"] or {}, todo.headers),
+        "plan": _sentences(shown["plan"] or {}, errand.headers),
         "series": series,
         "beside": [_beside(one) for one in with_it],
         "seconds": {
@@ -159,7 +159,7 @@ def _summary(
         },
         "files": {
             "out": str(out),
-            "sent": str(Path(todo.files[0].path).parents[1]),
+            "sent": str(Path(errand.files[0].path).parents[1]),
             "pacs": str(out / "pacs"),
             "config": str(config),
             "log": str(out / "node.log"),
@@ -203,7 +203,7 @@ def _sentences(plan: Mapping[str, Any], headers: Mapping[str, Sequence[Any]]) ->
 
 
 def _one(
-    out: Path, todo: prepared.Prepared, shown: Mapping[str, Any], one: Returned, narrator: Narrator
+    out: Path, errand: prepared.Prepared, shown: Mapping[str, Any], one: Returned, narrator: Narrator
 ) -> dict[str, Any]:
     """What is said about one series that came back, with its picture and, where truth is known, its score."""
     narrator.stage(f"drawing {one.contrast}")
@@ -224,7 +224,7 @@ def _one(
     }
     present = {uid: contrast for contrast, uid in ((shown["plan"] or {}).get("present") or {}).items()}
     synthetic = to_volume(list(one.objects))
-    known = todo.truth.of(one.contrast, present.get(one.reference or "", ""))
+    known = errand.truth.of(one.contrast, present.get(one.reference or "", ""))
     truth, brain = known if known is not None else (None, None)
     caption = ""
     if truth is not None and brain is not None:
@@ -241,7 +241,7 @@ def _one(
     montage.draw(
         picture,
         target=one.contrast,
-        sources=_sources(todo, present, one),
+        sources=_sources(errand, present, one),
         synthetic=synthetic,
         scale=scale,
         truth=truth,
@@ -252,11 +252,11 @@ def _one(
     return said
 
 
-def _sources(todo: prepared.Prepared, present: Mapping[str, str], one: Returned) -> dict[str, Volume]:
+def _sources(errand: prepared.Prepared, present: Mapping[str, str], one: Returned) -> dict[str, Volume]:
     """The volumes of the series that the result names as its sources, by contrast."""
     named = [str(item.SeriesInstanceUID) for item in one.objects[0].get("RelatedSeriesSequence", ())]
     return {
-        present.get(uid, f"source {number}"): to_volume([dcmread(path) for path in todo.paths(uid)])
+        present.get(uid, f"source {number}"): to_volume([dcmread(path) for path in errand.paths(uid)])
         for number, uid in enumerate(named, start=1)
-        if uid in todo.headers
+        if uid in errand.headers
     }
