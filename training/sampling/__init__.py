@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.sampling.batch import Batch, Sampler
+from training.sampling.batch import FORGET_SITE, Batch, Sampler
 from training.sampling.pattern import Pattern, PatternSampler, Stage, stage_at
 
-__all__ = ["Batch", "Pattern", "PatternSampler", "Sampler", "Stage", "stage_at"]
+__all__ = ["FORGET_SITE", "Batch", "Pattern", "PatternSampler", "Sampler", "Stage", "stage_at"]

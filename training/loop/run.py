@@ -8,7 +8,6 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,84 +15,16 @@ import torch
 from torch import nn
 
 from model.identity import Identity
-from model.network import MedK2N, NetworkConfig, Prediction
+from model.network import MedK2N
 from training.archive import Case
-from training.losses import Weights, cmim_loss, total_loss
-from training.sampling import Batch, PatternSampler, Sampler, Stage, stage_at
+from training.loop.history import update_history
+from training.loop.recipe import Recipe, rate_of, stage_of
+from training.losses import cmim_loss, total_loss
+from training.sampling import Batch, PatternSampler, Sampler
 from training.simulation.labels import LabelHead
 
 #: Last layers of the weight networks.
 DECISIONS = ("preweight.weight.2.", "threshold.threshold.2.", "effiweight.calculator.2.")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Recipe:
-    """Everything that decides what a training does; stored with the weights it makes."""
-
-    steps: int = 4000
-    batch: int = 6
-    size: tuple[int, int] = (160, 128)  # rows, columns: a head is longer than wide
-    learning_rate: float = 1.2e-3
-    weight_decay: float = 0.02
-    warmup: int = 100
-    clip: float = 1.0
-    ema: float = 0.997
-    simulated: float = 0.15
-    random_key: float = 0.25
-    spoilt: float = 0.35  # share of batches with a source that should be turned down
-    evaluate_every: int = 400
-    reconsider: bool = False  # begin the decisions of the weight networks anew (with `start`)
-    identity_from: float = 0.25  # share of the steps after which CMIM joins: an image first, then whose it is
-    seed: int = 20260214
-    curriculum: dict[Stage, float] = field(
-        default_factory=lambda: {
-            Stage.ONE_TO_ONE: 0.12,
-            Stage.MANY_TO_ONE: 0.2,
-            Stage.ONE_TO_MANY: 0.2,
-            Stage.MANY_TO_MANY: 0.48,
-        }
-    )
-    weights: Weights = field(default_factory=Weights)
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-
-    def to_json(self) -> dict[str, object]:
-        """Plain values."""
-        return asdict(self)
-
-
-def _stage(progress: float, recipe: Recipe, rng: np.random.Generator) -> Stage:
-    """The curriculum's stage, with earlier stages kept in the mix so that nothing learned is lost."""
-    reached = list(Stage).index(stage_at(progress, recipe.curriculum))
-    share = np.array([0.2, 0.45, 0.1, 0.25])[: reached + 1]
-    share[-1] += 0.3
-    return list(Stage)[int(rng.choice(reached + 1, p=share / share.sum()))]
-
-
-def _rate(step: int, recipe: Recipe) -> float:
-    if step < recipe.warmup:
-        return (step + 1) / recipe.warmup
-    progress = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-
-
-@torch.no_grad()
-def update_history(network: MedK2N, p: Prediction, batch: Batch, momentum: float = 0.99) -> None:
-    """p_ij from this batch: gain of the fused over the base image, exact where a target has one auxiliary source."""
-    if not p.pairs or len(batch.sources) != 2 or bool(batch.spoilt.any()):
-        return
-    area = batch.brain.sum(dim=(1, 2, 3)).clamp_min(1)
-    for column, (i, j) in enumerate(p.pairs):
-        truth = batch.y[:, j]
-        inside = batch.brain[:, 0]
-        fused = (((p.images[:, j].mean(1) - truth) ** 2) * inside).sum(dim=(1, 2)) / area
-        base = (((p.base[:, j, 0] - truth) ** 2) * inside).sum(dim=(1, 2)) / area
-        gain = 10 * torch.log10((base + 1e-6) / (fused + 1e-6))
-        w, tau = p.w_global[:, column], p.tau[:, column]
-        new = torch.stack([gain.mean(), gain.var(), (w > tau).float().mean(), w.mean()])
-        row = network.history[batch.sources[i], batch.targets[j]]
-        first = float(row[4]) == 0.0
-        row[:4] = new if first else momentum * row[:4] + (1 - momentum) * new
-        row[4] = torch.log1p(torch.expm1(row[4]) + 1)
 
 
 def _sound(keys: list[int], batch: Batch) -> list[int]:
@@ -173,7 +104,7 @@ def train(
     for step in range(first, recipe.steps):
         # One generator a step: a resumed run draws what the uninterrupted one would have drawn.
         rng = np.random.default_rng([recipe.seed, step])
-        stage = _stage(step / recipe.steps, recipe, rng)
+        stage = stage_of(step / recipe.steps, recipe, rng)
         pattern = patterns.draw(stage, rng)
         count = (
             recipe.batch
@@ -186,7 +117,7 @@ def train(
             keys = [int(rng.integers(len(batch.sources))) for _ in batch.targets]
         keys = _sound(network.keys(batch.sources, batch.targets) if keys is None else keys, batch)
         for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * _rate(step, recipe)
+            group["lr"] = recipe.learning_rate * rate_of(step, recipe)
         network.train()
         prediction = network(batch.x, batch.sources, batch.targets, batch.levels, keys, batch.site)
         loss, parts = total_loss(prediction, batch, recipe.weights)
