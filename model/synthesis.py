@@ -169,7 +169,7 @@ def _register(moving: Image, fixed: Image, brain: BrainMask, own: BrainMask | No
     )
 
 
-def _head(arrays: Mapping[str, FloatArray], brain: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def head_mask(arrays: Mapping[str, FloatArray], brain: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     """Head or brain with a margin: where any source has signal, closed and filled slice by slice."""
     signal = np.max([a for c, a in arrays.items() if c not in FIXED_SCALE] or list(arrays.values()), axis=0)
     image = sitk.GetImageFromArray(((signal > HEAD_LEVEL) | brain).astype(np.uint8))
@@ -293,7 +293,7 @@ def synthesize(
         records: dict[str, Record] = {}
         for name in used:
             arrays[name], records[name] = normalise(aligned[name].array, brain.mask, name, subject=name)
-        head = _head(arrays, brain.mask)
+        head = head_mask(arrays, brain.mask)
     keys = _keys(bundle, used, wanted)
 
     thickness = grid.grid.spacing[2]

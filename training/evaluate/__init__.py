@@ -1,7 +1,25 @@
-"""Figures that can be believed: one protocol, inside the brain, beside peers in the same run."""
+"""Figures that can be believed: one protocol, inside the brain, beside peers in the same run.
+
+In: methods (`training.peers.Method`), cases, patterns. Out: an `Evaluation`, as JSON and as a page to read.
+"""
 
 from __future__ import annotations
 
+from training.evaluate.evaluation import Evaluation, Row, evaluate
+from training.evaluate.figures import figures
+from training.evaluate.methods import BundleMethod, NetworkMethod
+from training.evaluate.patterns import patterns
 from training.evaluate.protocol import predict_case, score, score_after_fit
 
-__all__ = ["predict_case", "score", "score_after_fit"]
+__all__ = [
+    "BundleMethod",
+    "Evaluation",
+    "NetworkMethod",
+    "Row",
+    "evaluate",
+    "figures",
+    "patterns",
+    "predict_case",
+    "score",
+    "score_after_fit",
+]
