@@ -11,7 +11,7 @@ from medk2n_node.cli.context import JsonFlag, configuration, people, print_json
 
 if TYPE_CHECKING:
     from dicom_rules.classify import SeriesClass
-    from medk2n_node.cli.folder import Classified, SeriesFolder
+    from training.studies import Classified, SeriesFolder
 
 HeadersOnly = Annotated[
     bool, typer.Option("--headers-only", help="Read no pixel data; works on objects without any.")
@@ -32,8 +32,8 @@ def classify(
     as_json: JsonFlag = False,
 ) -> None:
     """Say which contrast each series shows, how sure that is, and whether it may be used."""
-    from medk2n_node.cli.folder import classify_folder
     from medk2n_node.rules import classify_rules
+    from training.studies import classify_folder
 
     classified = classify_folder(
         directory, headers_only=headers_only, rules=classify_rules(configuration(context))

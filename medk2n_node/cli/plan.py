@@ -14,9 +14,9 @@ from medk2n_node.errors import UsageError
 if TYPE_CHECKING:
     from dicom_rules.classify import SeriesClass
     from dicom_rules.protocols import Plan, Problem
-    from medk2n_node.cli.folder import Classified, SeriesFolder
     from medk2n_node.config import Config
     from model import Bundle
+    from training.studies import Classified, SeriesFolder
 
 
 def register(app: typer.Typer) -> None:
@@ -39,9 +39,9 @@ def plan(
     """Show the plan of a study: what is present, what is made of what, and a sentence for each decision."""
     from dicom_rules.protocols import Abilities
     from dicom_rules.protocols import plan as plan_study
-    from medk2n_node.cli.folder import classify_folder
     from medk2n_node.models import load_in_force
     from medk2n_node.rules import classify_rules, plan_rules
+    from training.studies import classify_folder
 
     config = configuration(context)
     rules = plan_rules(config)

@@ -1,4 +1,4 @@
-"""A folder of DICOM files, read as studies and series: what `classify` and `plan` look at.
+"""A folder of DICOM files, read as studies and series: what `classify`, `plan` and `train scan` look at.
 
 Every file is looked at, whatever its name; what is no DICOM image is listed with the reason and left out.
 """
@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.tag import BaseTag
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from dicom_rules.classify import ClassifyRules, SeriesClass, classify, in_their_study, main_stack
 from dicom_rules.errors import GeometryError
 from dicom_rules.geometry import check
 from dicom_rules.reading import text
-from medk2n_node.errors import InputError
+from training.errors import TrainingError
 
 NEEDED = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID")
 BLANK_SAMPLES = 3
@@ -73,48 +74,83 @@ class Classified:
 
 
 def read_folder(directory: Path) -> Folder:
-    """Read every header below the folder (a single file is taken as well); InputError when there is none."""
+    """Read every header below the folder (a single file is taken as well); TrainingError when there is none."""
     if not directory.exists():
-        raise InputError(
+        raise TrainingError(
             code="no_such_folder",
             subject=str(directory),
             reason="it does not exist",
             cure="Name a folder of DICOM files",
         )
-    found: dict[str, dict[str, list[tuple[Path, Dataset]]]] = {}
-    skipped: list[Skipped] = []
-    with warnings.catch_warnings():
-        # pydicom warns of every value that breaks its VR; the rules read tolerantly and say what they miss.
-        warnings.simplefilter("ignore")
-        for file in _files(directory):
-            try:
-                header = _header(file)
-            except UNREADABLE as error:
-                skipped.append(Skipped(path=file, reason=_reason(error)))
-                continue
-            series = found.setdefault(text(header, "StudyInstanceUID"), {})
-            series.setdefault(text(header, "SeriesInstanceUID"), []).append((file, header))
-    if not found:
-        counted = f"{len(skipped)} files were looked at" if skipped else "it is empty"
-        raise InputError(
+    folder = read_files(files_below(directory))
+    if not folder.studies:
+        counted = f"{len(folder.skipped)} files were looked at" if folder.skipped else "it is empty"
+        raise TrainingError(
             code="no_dicom",
             subject=str(directory),
             reason=f"it holds no DICOM object ({counted})",
             cure="Name a folder of DICOM files",
         )
+    return folder
+
+
+def read_files(files: Iterable[Path], *, look: Callable[[], None] = lambda: None) -> Folder:
+    """Read the header of every file; `look` is called after each. No DICOM object among them is no error."""
+    found: dict[str, dict[str, list[tuple[Path, Dataset]]]] = {}
+    skipped: list[Skipped] = []
+    with warnings.catch_warnings():
+        # pydicom warns of every value that breaks its VR; the rules read tolerantly and say what they miss.
+        warnings.simplefilter("ignore")
+        for file in files:
+            try:
+                header = _header(file)
+            except UNREADABLE as error:
+                skipped.append(Skipped(path=file, reason=_reason(error)))
+            else:
+                series = found.setdefault(text(header, "StudyInstanceUID"), {})
+                series.setdefault(text(header, "SeriesInstanceUID"), []).append((file, header))
+            look()
     studies = {uid: tuple(_series(pairs) for pairs in series.values()) for uid, series in found.items()}
     return Folder(studies=studies, skipped=tuple(skipped))
 
 
-def classify_folder(directory: Path, *, headers_only: bool, rules: ClassifyRules) -> Classified:
-    """Read and classify every series below the folder; pixels are decoded only without `headers_only`."""
-    folder = read_folder(directory)
+def files_by_study(
+    files: Iterable[Path], *, look: Callable[[], None] = lambda: None
+) -> tuple[dict[str, tuple[Path, ...]], tuple[Skipped, ...]]:
+    """The files of each study, and what is no DICOM object; of an archive too large for its headers in memory.
+
+    `look` is called after each file.
+    """
+    found: dict[str, list[Path]] = {}
+    skipped: list[Skipped] = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        studies = {
-            uid: tuple(zip(series, _classes(series, headers_only, rules), strict=True))
-            for uid, series in folder.studies.items()
-        }
+        for file in files:
+            try:
+                header = _header(file, only=(*NEEDED, "SOPClassUID", "DirectoryRecordSequence"))
+            except UNREADABLE as error:
+                skipped.append(Skipped(path=file, reason=_reason(error)))
+            else:
+                found.setdefault(text(header, "StudyInstanceUID"), []).append(file)
+            look()
+    return {uid: tuple(paths) for uid, paths in found.items()}, tuple(skipped)
+
+
+def classify_folder(directory: Path, *, headers_only: bool, rules: ClassifyRules) -> Classified:
+    """Read and classify every series below the folder; pixels are decoded only without `headers_only`."""
+    return classify_read(read_folder(directory), headers_only=headers_only, rules=rules)
+
+
+def classify_read(
+    folder: Folder, *, headers_only: bool, rules: ClassifyRules, look: Callable[[], None] = lambda: None
+) -> Classified:
+    """Classify every series of a folder that was read; `look` is called after each study."""
+    studies: dict[str, tuple[tuple[SeriesFolder, SeriesClass], ...]] = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for uid, series in folder.studies.items():
+            studies[uid] = tuple(zip(series, _classes(series, headers_only, rules), strict=True))
+            look()
     return Classified(studies=studies, skipped=folder.skipped)
 
 
@@ -153,7 +189,8 @@ def _is_blank(files: Sequence[Path]) -> bool:
     return True
 
 
-def _files(directory: Path) -> Iterator[Path]:
+def files_below(directory: Path) -> Iterator[Path]:
+    """Every file below the folder in order of name; a single file is given as it is."""
     if directory.is_file():
         yield directory
         return
@@ -163,14 +200,15 @@ def _files(directory: Path) -> Iterator[Path]:
             yield Path(folder) / name
 
 
-def _header(file: Path) -> Dataset:
+def _header(file: Path, *, only: Sequence[str] | None = None) -> Dataset:
     """The header of one DICOM object; also of one without the 128-byte preamble, as old archives write them."""
     if file.stat().st_size == 0:
         raise ValueError("the file is empty")
+    wanted: list[BaseTag | int | str | tuple[int, int]] | None = None if only is None else list(only)
     try:
-        header: Dataset = dcmread(file, stop_before_pixels=True)
+        header: Dataset = dcmread(file, stop_before_pixels=True, specific_tags=wanted)
     except InvalidDicomError:
-        header = dcmread(file, stop_before_pixels=True, force=True)
+        header = dcmread(file, stop_before_pixels=True, force=True, specific_tags=wanted)
         if "SOPClassUID" not in header:
             raise ValueError("it is no DICOM file") from None
     if text(header, "SOPClassUID") == MediaStorageDirectoryStorage or "DirectoryRecordSequence" in header:
