@@ -14,7 +14,6 @@ from pathlib import Path
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
-from pydicom.tag import BaseTag
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from dicom_rules.classify import ClassifyRules, SeriesClass, classify, in_their_study, main_stack
@@ -204,7 +203,7 @@ def _header(file: Path, *, only: Sequence[str] | None = None) -> Dataset:
     """The header of one DICOM object; also of one without the 128-byte preamble, as old archives write them."""
     if file.stat().st_size == 0:
         raise ValueError("the file is empty")
-    wanted: list[BaseTag | int | str | tuple[int, int]] | None = None if only is None else list(only)
+    wanted = None if only is None else list(only)
     try:
         header: Dataset = dcmread(file, stop_before_pixels=True, specific_tags=wanted)
     except InvalidDicomError:
