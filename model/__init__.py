@@ -10,8 +10,9 @@ from model.bundle import Bundle, load_bundle, save_bundle, verify_bundle
 from model.contrasts import CONTRASTS
 from model.errors import BundleError, ImagingError, ModelError, RequestError
 from model.imaging import Image
-from model.synthesis import Outputs, TargetResult, synthesize
+from model.synthesis import Outputs, synthesize
 from model.torchvision_hook import install_torchvision_hook
+from model.verdict import TargetResult
 
 __all__ = [
     "CONTRASTS",

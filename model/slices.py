@@ -50,6 +50,7 @@ class Decoded:
         share, accepted: per target, source -> part of the fused representation, and whether it passed its threshold.
         notes: sentences per target.
         change: source -> (S, N, H, W) image with all sources minus image without this one; empty unless asked for.
+        features: (K, D) what the network sees of each source: its features, mean inside the brain.
     """
 
     image: FloatArray
@@ -59,6 +60,7 @@ class Decoded:
     accepted: list[dict[str, bool]]
     notes: list[list[str]]
     change: dict[str, FloatArray]
+    features: npt.NDArray[np.float64]
 
 
 def _box(mask: npt.NDArray[np.bool_], multiple: int = 32) -> tuple[slice, slice]:
@@ -99,7 +101,7 @@ def decode(
     heads = np.zeros((depth, len(targets), 4, height, width), np.float32)
     half = np.zeros((depth, len(targets), height, width), np.float32)
     change = {n: np.zeros_like(half) for n in used} if leave_one_out and len(used) > 1 else {}
-    errors, weights, shares, passes = [], [], [], []
+    errors, weights, shares, passes, seen = [], [], [], [], []
     pairs: tuple[tuple[int, int], ...] = ()
     for start in range(0, len(z_all), batch_slices):
         z = z_all[start : start + batch_slices]
@@ -120,6 +122,7 @@ def decode(
         inside = F.pad(torch.from_numpy(stack.brain[z][:, rows, columns].astype(np.float32)).to(device), pad)
         patch = F.avg_pool2d(inside[:, None], 4)[:, 0]
         weights.append(patch)
+        seen.append(torch.einsum("bkdhw,bhw->kd", encoded.feature.float(), patch))
         errors.append(torch.cat([p.errors, p.base_errors], dim=2).float())
         pairs = p.pairs
         if pairs:
@@ -174,4 +177,5 @@ def decode(
         accepted=accepted,
         notes=notes,
         change=whole,
+        features=(torch.stack(seen).sum(dim=0) / total).double().cpu().numpy(),
     )

@@ -30,49 +30,17 @@ from model.imaging import (
     working_grid,
 )
 from model.imaging.image import FloatArray
-from model.imaging.normalise import PERCENTILE
-from model.slices import Decoded, Stack, decode
+from model.personal.pfm import UNKNOWN
+from model.slices import Stack, decode
+from model.verdict import TargetResult, finish, strangeness
 
 Progress = Callable[[str, float], None]
 
 #: On these contrasts the brain mask follows the brain; on the others it takes a part of the eyes along.
 MASK_ORDER = ("T1", "T1C", "FLAIR", "T2", "DWI", "ADC")
 RELIABLE_MASK = MASK_ORDER[:3]
-#: Contrasts that differ by enhancement alone: where nothing enhances, one looks like the other.
-KIN = {"T1": ("T1", "T1C"), "T1C": ("T1", "T1C")}
-#: Probability of its own contrast (with its kin) below which a target is a stranger.
-IDENTITY_FLOOR = 0.2
 #: Normalised signal above which a voxel belongs to the head.
 HEAD_LEVEL = 0.08
-
-
-@dataclass(frozen=True, kw_only=True)
-class TargetResult:
-    """One synthetic contrast on the reference's grid.
-
-    Attributes:
-        array: (S, R, C) uint16 stored values.
-        scale: stored value that the model holds to be the target's 99.5th percentile inside the brain.
-        uncertainty: (S, R, C) float32, half-width of the 90 % interval, in stored values.
-        quality: expected_mae and expected_dissimilarity (1-SSIM) inside the brain, in units of `scale`; brain_ml;
-            identity, where the bundle has a judge: probability that the image is its own contrast.
-        contributions: source -> share of the fused representation inside the brain, sums to 1; key included.
-        accepted: source -> whether w_global passed its threshold (the key always).
-        window: (center, width) in stored values.
-        change: source -> (S, R, C) float32, what the image would lose without it, in stored values; empty unless asked.
-    """
-
-    contrast: str
-    array: npt.NDArray[np.uint16]
-    scale: float
-    uncertainty: FloatArray
-    quality: dict[str, float]
-    contributions: dict[str, float]
-    accepted: dict[str, bool]
-    abstained: bool
-    reasons: tuple[str, ...]
-    window: tuple[float, float]
-    change: dict[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,9 +284,10 @@ def synthesize(
         )
     with stages.stage("identity"):
         looks = {t: _looks_like(bundle, run.image[:, j], brain.mask) for j, t in enumerate(wanted)}
+    strange = strangeness(bundle, used, run)
     with stages.stage("write-back"):
         results = {
-            t: _finish(
+            t: finish(
                 bundle,
                 t,
                 j,
@@ -331,6 +300,8 @@ def synthesize(
                 dropped,
                 brain.volume_ml,
                 looks[t],
+                site or UNKNOWN,
+                strange,
             )
             for j, t in enumerate(wanted)
         }
@@ -352,83 +323,3 @@ def _looks_like(bundle: Bundle, image: FloatArray, brain: npt.NDArray[np.bool_])
     if bundle.identity is None or not np.isfinite(inside).all() or float(inside.max()) <= 0:
         return None
     return identity_probabilities(bundle.identity, image, brain)
-
-
-def _identity(target: str, looks: Mapping[str, float] | None) -> tuple[float | None, str | None]:
-    """The identity score of the target, and the sentence of an abstention where it is not its own."""
-    if looks is None or target not in looks:
-        return None, None
-    score = sum(looks[c] for c in KIN.get(target, (target,)) if c in looks)
-    if score >= IDENTITY_FLOOR:
-        return score, None
-    other = max(looks, key=lambda c: looks[c])
-    return (
-        score,
-        f"Abstained: the image looks like {other} ({looks[other]:.2f}), not like {target} ({score:.2f}).",
-    )
-
-
-def _finish(
-    bundle: Bundle,
-    target: str,
-    j: int,
-    run: Decoded,
-    back: Callable[[FloatArray], FloatArray],
-    brain: npt.NDArray[np.bool_],
-    head: npt.NDArray[np.bool_],
-    key: str,
-    used: tuple[str, ...],
-    dropped: Mapping[str, str],
-    brain_ml: float,
-    looks: Mapping[str, float] | None,
-) -> TargetResult:
-    """Stored values on the reference's grid, with the sentences a reader needs."""
-    unit = FIXED_SCALE.get(target, bundle.stored_scale)
-    normalised = np.clip(run.image[:, j], 0, 4) * head
-    stored = np.clip(np.rint(back(normalised) * unit), 0, 65535).astype(np.uint16)
-    factor = 1.0 if bundle.interval_factor is None else bundle.interval_factor
-    change = {
-        name: (back(array[:, j] * head) * np.float32(unit)).astype(np.float32)
-        for name, array in run.change.items()
-    }
-    uncertainty = np.maximum(back(run.half_width[:, j] * head) * np.float32(unit * factor), 0).astype(
-        np.float32
-    )
-    inside = normalised[brain]
-    top = float(np.percentile(inside, PERCENTILE))
-    scale = top * unit if target in FIXED_SCALE else unit
-    mae, dissimilarity = (float(v) for v in run.error[j])
-    abstained = mae > bundle.worst_expected_error or not np.isfinite(inside).all() or top <= 0
-    reasons = [
-        f"{target} was made from {', '.join(used)}, key source {key}, by model {bundle.name} {bundle.version}.",
-        *dropped.values(),
-        *run.notes[j],
-    ]
-    if bundle.interval_factor is None:
-        reasons.append("The uncertainty interval is uncalibrated.")
-    score, stranger = _identity(target, looks)
-    if stranger is not None:
-        abstained = True
-        reasons.append(stranger)
-    elif abstained:
-        reasons.append(
-            f"Abstained: expected error {mae:.2f} of the target's range is above {bundle.worst_expected_error:.2f}."
-        )
-    return TargetResult(
-        contrast=target,
-        array=stored,
-        scale=scale,
-        uncertainty=uncertainty,
-        quality={
-            "expected_mae": round(mae, 4),
-            "expected_dissimilarity": round(dissimilarity, 4),
-            "brain_ml": round(brain_ml, 1),
-            **({} if score is None else {"identity": round(score, 4)}),
-        },
-        contributions=run.share[j],
-        accepted=run.accepted[j],
-        abstained=abstained,
-        reasons=tuple(reasons),
-        change=change,
-        window=(round(0.55 * top * unit, 1), round(1.1 * top * unit, 1)),
-    )

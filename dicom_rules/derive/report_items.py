@@ -195,11 +195,13 @@ def _measured(decision: Decision, account: Account, maker: Maker, patient: Datas
     group.ContentSequence.extend(
         _number(name, value, NO_UNITS) for name, value in numbers if value is not None
     )
-    calibrated = "calibrated" if figures.calibrated else "uncalibrated"
-    outcome = "Synthetic (AI), not acquired" if made else "Nothing was made: the model abstained"
-    group.ContentSequence.append(
-        _text(COMMENT, f"{outcome}. The interval and the expected errors are {calibrated}.", patient)
+    trust = (
+        "The interval is calibrated, the expected errors are the model's own estimate"
+        if figures.calibrated
+        else "The interval and the expected errors are uncalibrated"
     )
+    outcome = "Synthetic (AI), not acquired" if made else "Nothing was made: the model abstained"
+    group.ContentSequence.append(_text(COMMENT, f"{outcome}. {trust}.", patient))
     return group
 
 

@@ -77,7 +77,9 @@ def show_model(context: typer.Context, model: OneModel = None, as_json: JsonFlag
     facts = verify_bundle(found.folder)
     manifest = facts.manifest
     force = find(config, None).digest == facts.digest
-    factor = manifest["interval_factor"]
+    calibration = manifest.get("calibration")
+    entries = calibration["entries"] if calibration else []
+    sure = [one for one in entries if one["factor"] is not None]
     document: dict[str, Any] = {
         "digest": facts.digest,
         "name": facts.name,
@@ -88,7 +90,7 @@ def show_model(context: typer.Context, model: OneModel = None, as_json: JsonFlag
         "because": choice.words if force else f"another model is in force ({choice.folder}): {choice.words}",
         "in_service": facts.digest == record.in_service,
         **{key: value for key, value in manifest.items() if key not in ("name", "version", "schema")},
-        "calibrated": factor is not None,
+        "calibrated": bool(sure) or (not entries and manifest["interval_factor"] is not None),
         "changes": [one.to_json() for one in record.changes],
         "card": facts.card,
     }
@@ -241,6 +243,19 @@ def _tell(config: Config, change: Change | None, as_json: bool) -> None:
         console.print(f"But it is not in force: {choice.words}.", markup=False, soft_wrap=True)
 
 
+def _intervals(document: dict[str, Any]) -> str:
+    """How far the intervals can be trusted, in words."""
+    entries = (document.get("calibration") or {}).get("entries", [])
+    if not entries:
+        factor = document["interval_factor"]
+        return "uncalibrated" if factor is None else f"calibrated, factor {factor}"
+    sure = [one for one in entries if one["factor"] is not None]
+    most = max(one["patients"] for one in entries)
+    if not sure:
+        return f"uncalibrated: scaled by what at most {most} patients showed, too few for a guarantee"
+    return f"calibrated for {len(sure)} of {len(entries)} combinations of target, sources and site"
+
+
 def _lines(document: dict[str, Any]) -> list[str]:
     network, training = document["network"], document["training"]
     lines = [
@@ -251,8 +266,7 @@ def _lines(document: dict[str, Any]) -> list[str]:
         f"  network: encoder {network['encoder']}; contrasts {', '.join(network['contrasts'])}",
         f"  sites: {', '.join(f'{name} = {number}' for name, number in document['sites'].items())}",
         f"  training data: {len(training.get('cases', []))} cases, fingerprint {training['fingerprint'][:12]}",
-        "  intervals: "
-        + (f"calibrated, factor {document['interval_factor']}" if document["calibrated"] else "uncalibrated"),
+        f"  intervals: {_intervals(document)}",
         "  score of each source alone, dB (P[i,j]; 0 = never measured):",
     ]
     names = list(document["key_score"])

@@ -95,7 +95,7 @@ def run(
         notes.extend(outputs.dropped.values())
         for target in group:
             result = outputs.targets[target.contrast]
-            targets[target.contrast] = _target_report(target, result, outputs, bundle)
+            targets[target.contrast] = _target_report(target, result, outputs)
             if result.abstained:
                 continue
             report("encode", 0.0)
@@ -231,7 +231,7 @@ def _matrix(transform: Any) -> npt.NDArray[np.float64]:
     return inverse
 
 
-def _target_report(target: Target, result: TargetResult, outputs: Outputs, bundle: Bundle) -> dict[str, Any]:
+def _target_report(target: Target, result: TargetResult, outputs: Outputs) -> dict[str, Any]:
     inside = result.uncertainty[result.uncertainty > 0]
     half_width = float(inside.mean(dtype=np.float64)) if inside.size else 0.0
     return {
@@ -243,7 +243,8 @@ def _target_report(target: Target, result: TargetResult, outputs: Outputs, bundl
         "interval": {
             "percent": LEVEL_PERCENT,
             "half_width": round(half_width / max(float(result.scale), 1.0), 4),
-            "calibrated": bundle.interval_factor is not None,
+            "calibrated": bool(result.calibrated),
+            "patients": int(result.calibration_patients),
         },
         "abstained": bool(result.abstained),
         "reasons": list(result.reasons),

@@ -7,7 +7,15 @@ download, a partial load, a default for a missing key.
 from __future__ import annotations
 
 from model.bundle.export import export_bundle, read_pattern
-from model.bundle.files import Bundle, BundleFacts, default_folder, load_bundle, save_bundle, verify_bundle
+from model.bundle.files import (
+    Bundle,
+    BundleFacts,
+    default_folder,
+    load_bundle,
+    restate_bundle,
+    save_bundle,
+    verify_bundle,
+)
 from model.bundle.seal import copy_sealed, read_stated, stated_digest
 from model.bundle.trial import open_and_try
 
@@ -21,6 +29,7 @@ __all__ = [
     "open_and_try",
     "read_pattern",
     "read_stated",
+    "restate_bundle",
     "save_bundle",
     "stated_digest",
     "verify_bundle",

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from model.bundle.seal import MANIFEST, fault
+from model.calibration import calibration_fault
 from model.encoder import ENCODERS
 from model.imaging.grid import KEEP_MM, THICK_MM
 from model.imaging.normalise import PERCENTILE
@@ -64,6 +65,10 @@ def check_facts(manifest: Mapping[str, Any], subject: Path) -> None:
     wrong = [
         f"{key} must be {words}" for key, fits, words in FACTS if key in manifest and not fits(manifest[key])
     ]
+    # A bundle of before calibration has no such fact: absent says the same as null.
+    doubtful = calibration_fault(manifest.get("calibration"))
+    if doubtful is not None:
+        wrong.append(doubtful)
     if missing or wrong:
         words = [f"missing: {', '.join(missing)}"] if missing else []
         raise fault(

@@ -29,6 +29,7 @@ from model.bundle.seal import (
     read_sealed,
     write_sealed,
 )
+from model.calibration import Calibration, read_calibration
 from model.identity import Identity, read_identity
 from model.network import MedK2N
 
@@ -50,6 +51,7 @@ class Bundle:
         worst_expected_error: expected mean error (in units of that percentile) above which it abstains.
         interval_factor: calibrated widening of the interval, None where uncalibrated.
         identity: the judge of identity, None where the bundle has none.
+        calibration: factors by (target, sources, site) and limits of what is known; None where nothing was measured.
         manifest: the whole of bundle.json. card: the text of card.md.
     """
 
@@ -67,6 +69,7 @@ class Bundle:
     manifest: Mapping[str, Any]
     card: str = ""
     identity: Identity | None = None
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +152,7 @@ def load_bundle(folder: Path | None = None) -> Bundle:
         manifest=manifest,
         card=_text(files[CARD], folder),
         identity=_identity(files, folder),
+        calibration=read_calibration(manifest.get("calibration")),
     )
 
 
@@ -193,6 +197,21 @@ def save_bundle(
     if identity is not None:
         files |= {name: (identity / name).read_bytes() for name in OPTIONAL}
     return write_sealed(folder, files)
+
+
+def restate_bundle(source: Path, target: Path, facts: Mapping[str, Any], card: str | None = None) -> str:
+    """The same weights with other facts (a calibration, a version), under a seal of their own; gives the new digest.
+
+    Raises:
+        BundleError: the source is not whole, or a fact is of another form; nothing is written.
+    """
+    files, _ = read_sealed(source)
+    manifest = {**read_manifest(files[MANIFEST], source), **facts}
+    check_facts(manifest, target / MANIFEST)
+    files[MANIFEST] = json.dumps(manifest, indent=1, sort_keys=True).encode()
+    if card is not None:
+        files[CARD] = card.encode()
+    return write_sealed(target, files)
 
 
 def _text(data: bytes, folder: Path) -> str:
