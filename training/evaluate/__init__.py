@@ -10,6 +10,7 @@ from training.evaluate.figures import figures
 from training.evaluate.methods import BundleMethod, NetworkMethod
 from training.evaluate.patterns import patterns
 from training.evaluate.protocol import predict_case, score, score_after_fit
+from training.evaluate.report import write_report
 
 __all__ = [
     "BundleMethod",
@@ -22,4 +23,5 @@ __all__ = [
     "predict_case",
     "score",
     "score_after_fit",
+    "write_report",
 ]

@@ -152,7 +152,7 @@ class Evaluation:
         """Everything but the pictures: per target and source set, comparisons, rows."""
         sets = list(dict.fromkeys((row.sources, row.target) for row in self.rows))
         summary = [
-            {"method": method, **self._summary(self.of(method)), "seeds": self._seeds(method)}
+            {"method": method, **self._summary(self.of(method)), "seeds": self.seeds(method)}
             for method in self.methods
         ]
         per_set = [
@@ -192,7 +192,7 @@ class Evaluation:
             out.setdefault(reading, {})[name] = None if value is None else value.to_json()
         return out
 
-    def _seeds(self, method: str) -> dict[str, float]:
+    def seeds(self, method: str) -> dict[str, float]:
         """Mean PSNR of each seed: how far chance alone carries."""
         seeds = sorted({row.seed for row in self.of(method) if row.seed is not None})
         return {

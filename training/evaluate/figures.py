@@ -1,6 +1,7 @@
 """The figures of one synthetic volume against its truth, inside the brain (MODEL section 5).
 
 All of them take (n, H, W) stacks in units of the target's 99.5th percentile, clipped to 0..1 here, and a mask.
+torchmetrics is imported where it is used: it takes seconds to load.
 """
 
 from __future__ import annotations
@@ -10,8 +11,6 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 from skimage.metrics import normalized_mutual_information
-from torchmetrics.functional import mean_absolute_error
-from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 Stack = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -21,12 +20,16 @@ Numbers = npt.NDArray[np.intp]
 SIGMA = 1.5
 #: Pixels around the brain that a window or filter can see.
 MARGIN = 7
+#: Detail (root mean square) below which a truth is flat: what the cut-off tails of the filter leave of a constant.
+FLAT = 1e-4
 #: PSNR of an image without any error, in dB: what 1e-12 of squared error would give.
 PERFECT_DB = 120.0
 
 
 def psnr(prediction: Stack, truth: Stack, mask: Mask) -> float:
     """Peak signal-to-noise ratio in dB over the mask, data range 1."""
+    from torchmetrics.functional.image import peak_signal_noise_ratio
+
     p, y = torch.from_numpy(prediction[mask]), torch.from_numpy(truth[mask])
     value = float(peak_signal_noise_ratio(p.double(), y.double(), data_range=1.0))
     return min(value, PERFECT_DB)
@@ -34,31 +37,37 @@ def psnr(prediction: Stack, truth: Stack, mask: Mask) -> float:
 
 def mae(prediction: Stack, truth: Stack, mask: Mask) -> float:
     """Mean absolute error over the mask."""
+    from torchmetrics.functional import mean_absolute_error
+
     p, y = torch.from_numpy(prediction[mask]), torch.from_numpy(truth[mask])
     return float(mean_absolute_error(p.double(), y.double()))
 
 
 def ssim_maps(prediction: Stack, truth: Stack) -> Stack:
     """Structural similarity at every pixel of every slice, Gaussian window 11, sigma 1.5, data range 1."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
     p, y = torch.from_numpy(prediction)[:, None], torch.from_numpy(truth)[:, None]
     found = structural_similarity_index_measure(p, y, sigma=SIGMA, data_range=1.0, return_full_image=True)
     return np.asarray(found[1][:, 0].numpy(), dtype=np.float32)
 
 
-def hfen(prediction: Stack, truth: Stack, mask: Mask) -> float:
+def hfen(prediction: Stack, truth: Stack, mask: Mask) -> float | None:
     """High-frequency error norm: |LoG(p) - LoG(y)| / |LoG(y)| over the mask; the filter is 15x15, in-plane.
 
-    (Ravishankar and Bresler, IEEE TMI 2011.) Infinite where the truth has no detail at all.
+    (Ravishankar and Bresler, IEEE TMI 2011.) None where the truth has no detail at all.
     """
 
     def detail(image: Stack) -> Stack:
-        # sigma 0 across slices: the filter sees one slice at a time, so a stride changes nothing
-        out = ndimage.gaussian_laplace(image, (0, SIGMA, SIGMA), truncate=MARGIN / SIGMA)
+        # one slice at a time, so that a stride changes nothing
+        out = ndimage.gaussian_laplace(image, SIGMA, axes=(1, 2), truncate=MARGIN / SIGMA)
         return np.asarray(out[mask], dtype=np.float64)
 
     wanted = detail(truth)
     norm = float(np.linalg.norm(wanted))
-    return float(np.linalg.norm(detail(prediction) - wanted)) / norm if norm > 0 else float("inf")
+    if norm < FLAT * np.sqrt(wanted.size):
+        return None
+    return float(np.linalg.norm(detail(prediction) - wanted)) / norm
 
 
 def nmi(prediction: Stack, truth: Stack, mask: Mask) -> float:
