@@ -26,10 +26,25 @@ from medk2n_node.cli import (
     serve,
     studies,
     synthesize,
+    train,
 )
 from medk2n_node.cli.context import Invocation, print_json
 
-COMMANDS = (serve, demo, send, classify, plan, synthesize, studies, models, echo, doctor, conformance, config)
+COMMANDS = (
+    serve,
+    demo,
+    send,
+    classify,
+    plan,
+    synthesize,
+    studies,
+    models,
+    train,
+    echo,
+    doctor,
+    conformance,
+    config,
+)
 
 app = typer.Typer(
     name="medk2n",

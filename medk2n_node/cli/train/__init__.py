@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import typer
 
-COMMANDS: tuple[object, ...] = ()
+from medk2n_node.cli.train import calibrate
+
+COMMANDS: tuple[object, ...] = (calibrate,)
 
 train = typer.Typer(
     help="Adapt the network to one's own archive: scan, prepare, fit, evaluate, calibrate, promote.",
