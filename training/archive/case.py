@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -76,8 +78,8 @@ def load_case(path: Path) -> Case:
     return load_folder(path) if path.is_dir() else _load_file(path)
 
 
-def save_folder(case: Case, path: Path) -> None:
-    """`<CONTRAST>.npy` float16, `brain.npy` and `lesion.npy` bool, all (S, H, W), and `case.json`."""
+def save_folder(case: Case, path: Path, more: Mapping[str, Any] | None = None) -> None:
+    """`<CONTRAST>.npy` float16, `brain.npy` and `lesion.npy` bool, all (S, H, W), and `case.json` with `more`."""
     part = path.with_name(f".{path.name}.part")
     if part.exists():
         shutil.rmtree(part)
@@ -97,7 +99,9 @@ def save_folder(case: Case, path: Path) -> None:
         "stripped": case.stripped,
         "isotropic": case.isotropic,
         "quantiles": {name: list(values) for name, values in case.quantiles.items()},
+        "lesion": bool(np.any(case.lesion)),
         "origin": case.origin,
+        **(more or {}),
     }
     (part / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
     if path.exists():
