@@ -15,6 +15,7 @@ from medk2n_node.study.completion import (
     Waiting,
     verdict,
 )
+from medk2n_node.study.received import received_files
 from medk2n_node.study.revisions import latest, release, retry
 from medk2n_node.study.states import TRANSITIONS, IllegalTransition, State
 from medk2n_node.study.view import list_document, show_document, unfiled_document
@@ -30,6 +31,7 @@ __all__ = [
     "Waiting",
     "latest",
     "list_document",
+    "received_files",
     "release",
     "retry",
     "show_document",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from medk2n_node.cli.train import calibrate
+from medk2n_node.cli.train import calibrate, prepare, scan
 
-COMMANDS: tuple[object, ...] = (calibrate,)
+COMMANDS: tuple[object, ...] = (scan, prepare, calibrate)
 
 train = typer.Typer(
     help="Adapt the network to one's own archive: scan, prepare, fit, evaluate, calibrate, promote.",

@@ -1,0 +1,185 @@
+"""`medk2n train scan DIR... | --received`: what an archive holds, series by series, and what of it can teach."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from medk2n_node.cli.context import JsonFlag, configuration, people, print_json, remarks
+from medk2n_node.cli.train.bar import bar
+from medk2n_node.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from training.archive import Inventory, Place
+
+Sites = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--site", metavar="NAME", help="Name of the site; one for all, or one for each DIR in order."
+    ),
+]
+
+
+def register(train: typer.Typer) -> None:
+    """Add `scan` to `medk2n train`."""
+    train.command("scan")(scan)
+
+
+def scan(
+    context: typer.Context,
+    directories: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[DIR]...", help="Folders of DICOM or NIfTI files, searched to the bottom."),
+    ] = None,
+    received: Annotated[
+        bool, typer.Option("--received", help="Also the studies that this node has received; only reads.")
+    ] = False,
+    site: Sites = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="FILE",
+            help="Write the inventory, and FILE.private.json with salt and paths beside.",
+        ),
+    ] = None,
+    salt: Annotated[
+        Path | None,
+        typer.Option(
+            "--salt", metavar="FILE", help="Take this salt (of an archive that exists: its file `salt`)."
+        ),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--series", help="A line for each series, with its reasons.")
+    ] = False,
+    pull: Annotated[str | None, typer.Option("--pull", metavar="PEER", hidden=True)] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """List what an archive holds for training: contrast of every series, why, and whether it is used."""
+    if pull is not None:
+        raise UsageError(
+            code="no_pull",
+            subject="--pull",
+            reason="pulling studies from a PACS for training is not built",
+            cure="Export the studies to a folder, or send them to this node and scan with --received",
+        )
+    from medk2n_node.rules import classify_rules
+    from training.archive import scan as read_archive
+    from training.archive import write_inventory
+
+    places = _places(context, directories or [], received, site or [])
+    with bar("reading headers", remarks()) as progress:
+        inventory = read_archive(
+            places,
+            salt=_salt(out, salt),
+            rules=classify_rules(configuration(context)),
+            progress=progress,
+        )
+    if out is not None:
+        write_inventory(inventory, out)
+    if as_json:
+        print_json(inventory.to_json())
+        return
+    console = people()
+    show_inventory(console, inventory, every=every)
+    if out is not None:
+        console.print(
+            f"The inventory is in {out}; go on with: medk2n train prepare {out} ARCHIVE", soft_wrap=True
+        )
+
+
+def _places(
+    context: typer.Context, directories: Sequence[Path], received: bool, sites: Sequence[str]
+) -> list[Place]:
+    from training.archive import Place
+
+    count = len(directories) + received
+    if not count:
+        raise UsageError(
+            code="no_place",
+            subject="train scan",
+            reason="no folder was named",
+            cure="Name one or more folders, or give --received",
+        )
+    if len(sites) not in (0, 1, count):
+        raise UsageError(
+            code="sites",
+            subject="--site",
+            reason=f"{len(sites)} names for {count} places",
+            cure="Give one name for all, or one for each folder in order (--received is the last)",
+        )
+    names = list(sites) * count if len(sites) == 1 else list(sites) or ["unknown"] * count
+    places = [
+        Place(folder=folder, site=name)
+        for folder, name in zip(directories, names[: len(directories)], strict=True)
+    ]
+    if received:
+        from medk2n_node.store import open_store
+        from medk2n_node.study import received_files
+
+        store = open_store(configuration(context))
+        try:
+            with store.reading() as session:
+                files = [store.path(one) for one in received_files(session)]
+        finally:
+            store.close()
+        places.append(Place(files=files, site=names[-1]))
+    return places
+
+
+def _salt(out: Path | None, file: Path | None) -> bytes:
+    """The named one, else that of the inventory which is made anew, else a new one."""
+    from training.archive import new_salt, read_inventory, salt_of
+
+    if file is not None:
+        return salt_of(file)
+    return read_inventory(out).salt if out is not None and out.exists() else new_salt()
+
+
+def show_inventory(console: Console, inventory: Inventory, *, every: bool) -> None:
+    """The inventory for a person: studies, then what is not used, then the sum."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("patient", "study", "site", "contrasts", "not used"):
+        table.add_column(heading)
+    for (patient, study), rows in inventory.studies().items():
+        contrasts = " ".join(str(row.contrast) for row in rows if row.chosen) or "-"
+        lesion = " +lesion" if any(row.part == "lesion" and row.usable for row in rows) else ""
+        idle = sum(row.part == "image" and not row.chosen for row in rows)
+        table.add_row(patient[:8], study[:8], rows[0].site, contrasts + lesion, str(idle) if idle else "")
+    console.print(table)
+    if every:
+        for row in inventory.rows:
+            use = "used" if row.chosen else "candidate" if row.usable else f"not used: {row.because}"
+            named = f"{row.study[:8]}  {row.contrast or row.part:6} {row.confidence:.2f}  {row.instances:4d}"
+            console.print(f"{named}  {row.description} ({use})", markup=False, soft_wrap=True)
+            for reason in row.reasons:
+                console.print(f"          {reason}", markup=False, soft_wrap=True)
+    for line in _sum_lines(inventory.summary(), dict(inventory.left_out)):
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def _sum_lines(told: dict[str, Any], left_out: dict[str, int]) -> list[str]:
+    def counted(numbers: dict[str, int]) -> str:
+        return ", ".join(f"{name} {number}" for name, number in numbers.items()) or "none"
+
+    lines = [
+        f"{told['patients']} patients, {told['studies']} studies, {told['series']} series. "
+        f"Two contrasts or more: {told['patients_for_translation']} patients, {told['studies_for_translation']} "
+        f"studies; {told['studies_of_one_contrast']} studies show one alone and cannot teach a translation.",
+        f"Contrasts: {counted(told['contrasts'])}.",
+        f"Patients with both: {counted(told['pairs'])}.",
+    ]
+    if len(told["sites"]) > 1:
+        lines.append(f"Patients by site: {counted(told['sites'])}.")
+    if told["not_used"]:
+        lines.append(f"Series not used, by reason: {counted(told['not_used'])} (--series tells of each).")
+    if left_out:
+        lines.append(f"Files that are no image: {counted(left_out)}.")
+    return lines
