@@ -5,6 +5,28 @@ In: training cases. Out: methods for `training.evaluate`. Never: a look at the t
 
 from __future__ import annotations
 
+from training.peers.catalogue import PEERS, labels_of, network_gflop
+from training.peers.fit import PeerMethod, load_peers, train_peer
 from training.peers.method import Method, brain_slices, connected, source_slices
+from training.peers.nets import PlainUNet, dyn_unet
+from training.peers.simple import Constant, Copy, Ridge, load_simple, save_simple
 
-__all__ = ["Method", "brain_slices", "connected", "source_slices"]
+__all__ = [
+    "PEERS",
+    "Constant",
+    "Copy",
+    "Method",
+    "PeerMethod",
+    "PlainUNet",
+    "Ridge",
+    "brain_slices",
+    "connected",
+    "dyn_unet",
+    "labels_of",
+    "load_peers",
+    "load_simple",
+    "network_gflop",
+    "save_simple",
+    "source_slices",
+    "train_peer",
+]
