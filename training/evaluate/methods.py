@@ -22,11 +22,11 @@ from training.peers.method import BATCH, Images, Numbers
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class NetworkMethod:
-    """A network by `predict_case`: the mean of its heads, whole slices, no closed loop."""
+    """A network by `predict_case`: the mean of its heads, whole slices, no closed loop. `site` as in BundleMethod."""
 
     network: MedK2N
     name: str = "Med-K2N"
-    site: int = 0
+    site: int | None = None
     seed: int | None = None
 
     @property
@@ -38,7 +38,10 @@ class NetworkMethod:
         self, case: Case, sources: tuple[str, ...], targets: tuple[str, ...], every: int = 1
     ) -> tuple[Images, Numbers]:
         """The targets on every `every`-th slice that holds brain (training.peers.Method)."""
-        images, z = predict_case(self.network, case, sources, targets, every, site=self.site)
+        sites = self.network.config.sites
+        own = sites.index(case.site) if case.site in sites else 0
+        site = own if self.site is None else self.site
+        images, z = predict_case(self.network, case, sources, targets, every, site=site)
         return in_own_percentile(images, targets, case, z), z
 
 
@@ -46,12 +49,12 @@ class NetworkMethod:
 class BundleMethod:
     """A bundle exactly as the node uses it on a prepared study: cropped to the head, closed loop, its way to combine.
 
-    With `every` above 1 the closed loop judges those slices alone.
+    With `every` above 1 the closed loop judges those slices alone. `site` None: a case's own, unknown to the bundle 0.
     """
 
     bundle: Bundle
     name: str = "Med-K2N"
-    site: int = 0
+    site: int | None = None
     device: str = "cpu"
     seed: int | None = None
 
@@ -77,7 +80,7 @@ class BundleMethod:
             head=head,
             brain=case.brain,
             thick=not connected(case),
-            site=self.site,
+            site=self.bundle.sites.get(case.site, 0) if self.site is None else self.site,
         )
         with arithmetic(self.device, "fp32", None):
             run = decode(

@@ -5,6 +5,7 @@ In: training cases. Out: methods for `training.evaluate`. Never: a look at the t
 
 from __future__ import annotations
 
+from training.peers.budget import train_all
 from training.peers.catalogue import PEERS, labels_of, network_gflop
 from training.peers.fit import PeerMethod, load_peers, train_peer
 from training.peers.method import Method, brain_slices, connected, source_slices
@@ -28,5 +29,6 @@ __all__ = [
     "network_gflop",
     "save_simple",
     "source_slices",
+    "train_all",
     "train_peer",
 ]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from medk2n_node.cli.train import calibrate, prepare, scan
+from medk2n_node.cli.train import ablate, calibrate, evaluate, fit, peers, prepare, promote, scan
 
-COMMANDS: tuple[object, ...] = (scan, prepare, calibrate)
+COMMANDS: tuple[object, ...] = (scan, prepare, fit, evaluate, peers, ablate, calibrate, promote)
 
 train = typer.Typer(
     help="Adapt the network to one's own archive: scan, prepare, fit, evaluate, calibrate, promote.",
