@@ -12,14 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from model import CONTRASTS
 from model.identity import load_identity
 from model.imaging.grid import pose_of
 from model.network import MedK2N, NetworkConfig
 from training.archive import Case, load_case, read_nifti
 from training.evaluate import predict_case, score, score_after_fit
+from training.fitting import single_source_scores
 from training.loop import Recipe, train
 from training.sampling import Stage
 from training.simulation.labels import LabelHead
@@ -79,29 +78,6 @@ def rows_of(network: MedK2N, cases: list[Case], every: dict[str, int]) -> dict[s
             raw.append(a)
             fit.append(b)
     return {"mean": float(np.mean(raw)), "mean fit": float(np.mean(fit)), **out}
-
-
-def single_source_scores(network: MedK2N, cases: list[Case]) -> torch.Tensor:
-    """P[i, j]: mean PSNR in dB of contrast i alone for j on the training volumes.
-
-    0 where no case can tell, so that an unmeasured source is never the key beside a measured one.
-    """
-    n = len(CONTRASTS)
-    total, count = np.zeros((n, n)), np.zeros((n, n))
-    for case in cases:
-        for i, source in enumerate(CONTRASTS):
-            wanted = tuple(c for c in case.contrasts if c != source)
-            if source not in case.contrasts or not wanted:
-                continue
-            images, z = predict_case(network, case, (source,), wanted, max(1, case.brain.shape[0] // 4))
-            for k, target in enumerate(wanted):
-                j = CONTRASTS.index(target)
-                total[i, j] += score(
-                    images[:, k], case.contrasts[target][z].astype(np.float32), case.brain[z]
-                )
-                count[i, j] += 1
-    scores = np.divide(total, count, out=np.zeros((n, n)), where=count > 0)
-    return torch.from_numpy(scores.astype(np.float32))
 
 
 def label_heads(folder: Path) -> list[LabelHead]:

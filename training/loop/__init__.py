@@ -6,8 +6,30 @@ killed goes on as if it had not been. Never: the network (as in internet), the n
 
 from __future__ import annotations
 
+from training.loop.build import build, finished, grown_config, with_sites
+from training.loop.checkpoint import load_state, read_log
 from training.loop.history import update_history
-from training.loop.recipe import Recipe
+from training.loop.machine import fabric_of
+from training.loop.pace import seconds_a_step
+from training.loop.plan import Plan
+from training.loop.recipe import ROWS, Recipe, ablated
+from training.loop.rows import build_as
 from training.loop.run import train
 
-__all__ = ["Recipe", "train", "update_history"]
+__all__ = [
+    "ROWS",
+    "Plan",
+    "Recipe",
+    "ablated",
+    "build",
+    "build_as",
+    "fabric_of",
+    "finished",
+    "grown_config",
+    "load_state",
+    "read_log",
+    "seconds_a_step",
+    "train",
+    "update_history",
+    "with_sites",
+]

@@ -40,7 +40,8 @@ def enter(
         return
     for column, (i, j) in enumerate(pairs):
         gain, w, tau = measured[:, column]
-        new = torch.stack([gain.mean(), gain.var(), (w > tau).float().mean(), w.mean()])
+        variance = gain.var() if len(gain) > 1 else torch.zeros_like(gain[0])
+        new = torch.stack([gain.mean(), variance, (w > tau).float().mean(), w.mean()])
         row = network.history[batch.sources[i], batch.targets[j]]
         first = float(row[4]) == 0.0
         row[:4] = new if first else momentum * row[:4] + (1 - momentum) * new

@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
+from training.losses.adversarial import Discriminators, discriminator_loss, generator_loss
 from training.losses.identity import cmim_loss
-from training.losses.terms import Weights, charbonnier, pinball, ssim_map, total_loss
+from training.losses.terms import (
+    Totals,
+    Weights,
+    charbonnier,
+    pinball,
+    reconstruction_loss,
+    ssim_map,
+    total_loss,
+    totals,
+)
 
-__all__ = ["Weights", "charbonnier", "cmim_loss", "pinball", "ssim_map", "total_loss"]
+__all__ = [
+    "Discriminators",
+    "Totals",
+    "Weights",
+    "charbonnier",
+    "cmim_loss",
+    "discriminator_loss",
+    "generator_loss",
+    "pinball",
+    "reconstruction_loss",
+    "ssim_map",
+    "total_loss",
+    "totals",
+]

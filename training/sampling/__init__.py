@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from training.sampling.batch import FORGET_SITE, Batch, Sampler
+from training.sampling.batch import FORGET_SITE, Batch, Sampler, candidates
+from training.sampling.mcbs import BatchSchedule, Planned, Sample
 from training.sampling.pattern import Pattern, PatternSampler, Stage, stage_at
 
-__all__ = ["FORGET_SITE", "Batch", "Pattern", "PatternSampler", "Sampler", "Stage", "stage_at"]
+__all__ = [
+    "FORGET_SITE",
+    "Batch",
+    "BatchSchedule",
+    "Pattern",
+    "PatternSampler",
+    "Planned",
+    "Sample",
+    "Sampler",
+    "Stage",
+    "candidates",
+    "stage_at",
+]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from model import CONTRASTS
 from model.imaging.grid import THICK_MM
 from training.archive import Case
 from training.sampling.augment import Geometry, cut, distort_source, spoil
+from training.sampling.mcbs import Sample
 from training.sampling.pattern import Pattern
 from training.simulation.labels import LabelHead
 
@@ -27,6 +29,7 @@ class Batch:
     """x (B, K, 3, H, W), y (B, N, H, W), brain and lesion (B, 1, H, W), levels (B, K, F), site (B,), labels.
 
     `spoilt` (B, K) bool: this source of this slice was moved, exchanged or drowned in noise (`spoil`).
+    `present` (B, N) bool: the slice has a truth of this target; None where all have one of all.
     """
 
     x: Tensor
@@ -38,6 +41,22 @@ class Batch:
     spoilt: Tensor
     sources: list[int]
     targets: list[int]
+    present: Tensor | None = None
+
+    def __len__(self) -> int:
+        return self.x.shape[0]
+
+    def only(self, rows: slice) -> Batch:
+        """Some of the slices."""
+        return replace(self, **{k: v[rows] for k, v in self._tensors().items()})
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on another device."""
+        return replace(self, **{k: v.to(device) for k, v in self._tensors().items()})
+
+    def _tensors(self) -> dict[str, Any]:
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {k: v for k, v in values.items() if isinstance(v, Tensor)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +72,19 @@ class _Planes:
     mirror: bool
 
 
-def _cut_case(case: Case, names: Sequence[str], rng: np.random.Generator) -> _Planes:
-    """A random slice of a case, in a random plane where voxels are cubes, sometimes thick."""
+def candidates(brain: np.ndarray) -> np.ndarray:
+    """Numbers of the slices (first axis) that show enough of the brain to learn from."""
+    area = brain.sum(axis=(1, 2))
+    return np.flatnonzero(area > 0.12 * area.max())
+
+
+def _cut_case(
+    case: Case, names: Sequence[str], rng: np.random.Generator, span: tuple[float, float] = (0.0, 1.0)
+) -> _Planes:
+    """A random slice of a case, in a random plane where voxels are cubes, sometimes thick.
+
+    `span` is the part of the slices, from 0 (the lowest) to 1, that an axial one is taken from.
+    """
     plane = int(rng.choice(3, p=[0.86, 0.07, 0.07])) if case.isotropic else 0
     # Poses of model.imaging.grid: axial (S, P, L); coronal (P, -S, L); sagittal (L, -S, P).
     axes, flip = (((0, 1, 2), False), ((1, 0, 2), True), ((2, 0, 1), True))[plane]
@@ -64,9 +94,11 @@ def _cut_case(case: Case, names: Sequence[str], rng: np.random.Generator) -> _Pl
         return out[:, ::-1] if flip else out
 
     brain = posed(case.brain)
-    area = brain.sum(axis=(1, 2))
-    candidates = np.flatnonzero(area > 0.12 * area.max())
-    z = int(rng.choice(candidates))
+    slices = candidates(brain)
+    if plane == 0 and span != (0.0, 1.0):
+        first = int(span[0] * len(slices))
+        slices = slices[first : max(first + 1, int(span[1] * len(slices)))]
+    z = int(rng.choice(slices))
     depth = brain.shape[0]
     thickness = case.spacing[2] if plane == 0 else 1.0
     single = thickness > THICK_MM or depth < 4 or not (case.isotropic or thickness <= THICK_MM)
@@ -118,8 +150,9 @@ class Sampler:
         sites: Sequence[int] = (),
         spoilt: float = 0.0,
         contrasts: Sequence[str] = CONTRASTS,
+        forget_site: float = FORGET_SITE,
     ) -> None:
-        self.spoilt, self.contrasts = spoilt, tuple(contrasts)
+        self.spoilt, self.contrasts, self.forget_site = spoilt, tuple(contrasts), forget_site
         self.sites = list(sites) or [0] * len(cases)
         self.cases, self.weights = list(cases), np.asarray(weights, dtype=np.float64)
         self.heads, self.size, self.simulated = list(heads), size, simulated
@@ -128,22 +161,58 @@ class Sampler:
         """`count` slices that have all contrasts of the pattern."""
         names = (*pattern.sources, *pattern.targets)
         fits = [k for k, c in enumerate(self.cases) if all(n in c.contrasts for n in names)]
+        p = self.weights[fits] / self.weights[fits].sum() if fits else np.zeros(0)
         rows, site = [], []
         for _ in range(count):
             if self.heads and (not fits or rng.random() < self.simulated):
-                head = self.heads[int(rng.integers(len(self.heads)))]
-                s = head.draw(names, rng)
-                sample = _Planes(
-                    planes=s.planes, brain=s.brain, lesion=s.lesion, quantiles=s.quantiles,
-                    thickness=s.thickness, stripped=s.stripped, mirror=True,
-                )  # fmt: skip
-                site.append(0)
+                sample, where = self._simulated(names, rng), 0
             else:
-                p = self.weights[fits] / self.weights[fits].sum()
                 chosen = int(rng.choice(fits, p=p))
                 sample = _cut_case(self.cases[chosen], names, rng)
-                site.append(0 if rng.random() < FORGET_SITE else self.sites[chosen])
+                where = self._site(chosen, rng)
+            site.append(where)
             rows.append(self._augment(sample, pattern, rng))
+        return self._batch(pattern, rows, site, rng)
+
+    def fill(self, pattern: Pattern, samples: Sequence[Sample], rng: np.random.Generator) -> Batch:
+        """These samples; a target that a case lacks is a blank image and not `present`.
+
+        Raises:
+            KeyError: a case lacks a source.
+        """
+        names = (*pattern.sources, *pattern.targets)
+        rows, site, present = [], [], []
+        for one in samples:
+            case = self.cases[one.case]
+            if self.heads and rng.random() < self.simulated:
+                sample, where, there = self._simulated(names, rng), 0, [True] * len(pattern.targets)
+            else:
+                there = [t in case.contrasts for t in pattern.targets]
+                have = [*pattern.sources, *(t for t, is_ in zip(pattern.targets, there, strict=True) if is_)]
+                sample, where = _cut_case(case, have, rng, one.span), self._site(one.case, rng)
+                blank = np.zeros_like(sample.planes[pattern.sources[0]])
+                sample.planes.update({t: blank for t in pattern.targets if t not in sample.planes})
+            site.append(where)
+            present.append(there)
+            rows.append(self._augment(sample, pattern, rng))
+        batch = self._batch(pattern, rows, site, rng)
+        seen = torch.tensor(present)
+        return batch if bool(seen.all()) else replace(batch, present=seen)
+
+    def _simulated(self, names: Sequence[str], rng: np.random.Generator) -> _Planes:
+        head = self.heads[int(rng.integers(len(self.heads)))]
+        s = head.draw(names, rng)
+        return _Planes(
+            planes=s.planes, brain=s.brain, lesion=s.lesion, quantiles=s.quantiles,
+            thickness=s.thickness, stripped=s.stripped, mirror=True,
+        )  # fmt: skip
+
+    def _site(self, case: int, rng: np.random.Generator) -> int:
+        return 0 if rng.random() < self.forget_site else self.sites[case]
+
+    def _batch(
+        self, pattern: Pattern, rows: list[tuple[Tensor, ...]], site: list[int], rng: np.random.Generator
+    ) -> Batch:
         x, y, brain, lesion, levels = (torch.stack(v) for v in zip(*rows, strict=True))
         x, levels, spoilt = spoil(x, levels, rng, self.spoilt)
         return Batch(

@@ -54,19 +54,29 @@ class PatternSampler:
 
     Args:
         available: one set of contrasts per case; weights: how often each case should count.
+        always: a contrast that every pattern must have, as a source or as a target; empty for none.
     """
 
-    def __init__(self, available: Sequence[Sequence[str]], weights: Sequence[float]) -> None:
-        if not any(len(a) > 1 for a in available):
-            raise ValueError("no case has two contrasts: there is nothing to learn a translation from")
-        self.available = [tuple(a) for a in available]
-        usable = np.array([w if len(a) > 1 else 0.0 for a, w in zip(available, weights, strict=True)])
+    def __init__(
+        self, available: Sequence[Sequence[str]], weights: Sequence[float], always: str = ""
+    ) -> None:
+        fits = [len(a) > 1 and (not always or always in a) for a in available]
+        if not any(fits):
+            which = f" of which one is {always}" if always else ""
+            raise ValueError(
+                f"no case has two contrasts{which}: there is nothing to learn a translation from"
+            )
+        self.available, self.always = [tuple(a) for a in available], always
+        usable = np.array([w if fit else 0.0 for fit, w in zip(fits, weights, strict=True)])
         self.probability = usable / usable.sum()
 
     def draw(self, stage: Stage, rng: np.random.Generator) -> Pattern:
         """A pattern that at least one case can fill."""
         have = self.available[int(rng.choice(len(self.available), p=self.probability))]
         order = [have[k] for k in rng.permutation(len(have))]
+        if self.always:  # first place: a target; last place: a source
+            order.remove(self.always)
+            order.insert(0 if rng.random() < 0.5 else len(order), self.always)
         most = len(order) - 1
         n = 1 if stage in (Stage.ONE_TO_ONE, Stage.MANY_TO_ONE) else int(rng.integers(1, min(most, 2) + 1))
         most = len(order) - n
@@ -74,6 +84,6 @@ class PatternSampler:
         k = int(rng.integers(min(2, most), min(most, 3) + 1)) if many else 1
         keep = {c: i for i, c in enumerate(have)}
         return Pattern(
-            sources=tuple(sorted(order[n : n + k], key=keep.__getitem__)),
+            sources=tuple(sorted(order[-k:] if self.always else order[n : n + k], key=keep.__getitem__)),
             targets=tuple(sorted(order[:n], key=keep.__getitem__)),
         )
