@@ -80,7 +80,7 @@ def _row(
     header = folder.headers[0]
     usable = one.usable and role.role != "unusable"
     chosen = usable and one.contrast is not None and made.present.get(one.contrast) == one.series_uid
-    sentences = [sentence for sentence in role.reasons if not sentence.startswith("Used for")]
+    sentences = [sentence for sentence in role.reasons if not sentence.startswith("Source for")]
     return Row(
         patient=pseudonyms.of("patient", *patient_words(header)),
         study=study,
