@@ -63,7 +63,7 @@ class Decoded:
     features: npt.NDArray[np.float64]
 
 
-def _box(mask: npt.NDArray[np.bool_], multiple: int = 32) -> tuple[slice, slice]:
+def box_of(mask: npt.NDArray[np.bool_], multiple: int = 32) -> tuple[slice, slice]:
     """Rows and columns of the mask, widened to a multiple where the image allows."""
     out = []
     for axis, other in ((1, (0, 2)), (2, (0, 1))):
@@ -90,7 +90,7 @@ def decode(
     """Every target for every slice that holds head, `batch_slices` at a time."""
     network = bundle.network.to(device)
     used, head = tuple(stack.arrays), stack.head
-    rows, columns = _box(head)
+    rows, columns = box_of(head)
     crop = np.stack([array[:, rows, columns] for array in stack.arrays.values()])  # (K, S, h, w)
     depth, height, width = crop.shape[1:]
     pad = (0, -width % 32, 0, -height % 32)
