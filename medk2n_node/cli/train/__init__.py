@@ -4,9 +4,22 @@ from __future__ import annotations
 
 import typer
 
-from medk2n_node.cli.train import ablate, calibrate, evaluate, fit, peers, prepare, promote, scan
+from medk2n_node.cli.train import (
+    ablate,
+    calibrate,
+    evaluate,
+    falsify,
+    fit,
+    peers,
+    prepare,
+    promote,
+    scan,
+    site,
+)
 
-COMMANDS: tuple[object, ...] = (scan, prepare, fit, evaluate, peers, ablate, calibrate, promote)
+COMMANDS: tuple[object, ...] = (
+    scan, prepare, fit, evaluate, peers, ablate, calibrate, falsify, promote, site,
+)  # fmt: skip
 
 train = typer.Typer(
     help="Adapt the network to one's own archive: scan, prepare, fit, evaluate, calibrate, promote.",
