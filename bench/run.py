@@ -1,11 +1,12 @@
 """How well the node names series, and how fast this machine receives and synthesises.
 
-    make bench, or python bench/run.py [classify|receive|synthesis|end_to_end] [--json]
+    make bench, or python bench/run.py [classify|receive|synthesis|end_to_end|mcbs] [--json]
 
 classify   how many of the real headers are named right, with and without their names (bench/classify.py has options)
 receive    images a second into `medk2n serve listener`, from one and from four DCMTK senders at once
 synthesis  seconds and share of every stage for a study of 24 and one of 155 slices; the network for K sources and N
            targets beside the floor that the machine's own matrix product sets, and beside two U-Nets; JSON and a plot
+mcbs       slices a second in training: batches of one site and contrast set against one slice at a time
 end_to_end seconds from SETTLED to DELIVERED through a whole node and a PACS on this machine, by stage
 
 Figures are for comparing versions on one machine; say which one when you quote them.
@@ -24,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from classify import measure as classify
 from end_to_end import measure as end_to_end
+from mcbs import measure as mcbs
 from receive import measure as receive
 from synthesis import measure as synthesis
 
@@ -32,6 +34,7 @@ PARTS: dict[str, Callable[[Callable[[str], None]], dict[str, Any]]] = {
     "receive": receive,
     "synthesis": synthesis,
     "end_to_end": end_to_end,
+    "mcbs": mcbs,
 }
 
 
@@ -40,7 +43,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "parts", nargs="*", help="classify, receive, synthesis, end_to_end; all when none is named"
+        "parts", nargs="*", help="classify, receive, synthesis, end_to_end, mcbs; all when none is named"
     )
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     given = parser.parse_args()

@@ -1,7 +1,8 @@
 """From prepared archives to a sealed bundle: what `medk2n train fit` does.
 
-RUN/start/ is the bundle that the training began with, fit.json what was asked, recipe.json how it was done, state.pt
-how far it is; loss.csv, log.csv, tensorboard/ and pictures/ show it, and bundle/ is what it made.
+RUN/start/ is the bundle that the training began with, RUN/judge/ one that only judges identity, fit.json what was
+asked, recipe.json how it was done, state.pt how far it is; loss.csv, log.csv, tensorboard/ and pictures/ show it, and
+bundle/ is what it made.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ from dataclasses import replace
 import torch
 
 from model import Bundle, load_bundle
+from model.identity import IDENTITY_FACTS
 from model.network import MedK2N
 from training.archive import Case
 from training.fitting.figures import WATCHED_CASES, single_source_scores, validation_figures
-from training.fitting.ground import Ground, claim, read
+from training.fitting.ground import JUDGE, REQUEST, START, Ground, claim, read
 from training.fitting.pictures import draw_pictures
 from training.fitting.plan import numbers_of, recipe_of, timed
 from training.fitting.request import SCRATCH, Fitted, Request, check
@@ -42,6 +44,8 @@ def fit(
             contrast, grow, adapt, device, precision: what was asked cannot be.
         BundleError: the bundle to begin with is not whole.
     """
+    if request.resume and (request.out / REQUEST).is_file():
+        request = request.asked_before(json.loads((request.out / REQUEST).read_text()))
     check(request)
     data = read(request)
     out = request.out
@@ -49,7 +53,8 @@ def fit(
     if fabric.is_global_zero:
         claim(request, data)
     fabric.barrier()
-    bundle = None if request.start == SCRATCH else load_bundle(out / "start")
+    bundle = None if request.start == SCRATCH else load_bundle(out / START)
+    judge = load_bundle(out / JUDGE) if (out / JUDGE).is_dir() else bundle
     recipe, begin = recipe_of(request, data, bundle)
     if request.resume and (out / "recipe.json").is_file():
         recipe = Recipe.from_json(json.loads((out / "recipe.json").read_text()))
@@ -84,7 +89,7 @@ def fit(
         evaluate=lambda network: validation_figures(network, watched, numbers_of(watched, recipe)),
         key_score=key_score, report=report, sites=numbers_of(data.training, recipe), begin=begin,
         budget_s=math.inf if request.minutes is None else 60 * request.minutes,
-        identity=None if bundle is None else bundle.identity, fabric=fabric, tensorboard=True, pictures=pictures,
+        identity=None if judge is None else judge.identity, fabric=fabric, tensorboard=True, pictures=pictures,
         progress=None if progress is None else lambda step, loss: progress(step, recipe.steps, loss),
     )  # fmt: skip
     digest = _seal(request, recipe, data, bundle, begin) if fabric.is_global_zero else ""
@@ -112,7 +117,7 @@ def _watched(cases: Sequence[Case], recipe: Recipe) -> list[Case]:
 
 def _seal(request: Request, recipe: Recipe, data: Ground, bundle: Bundle | None, begin: MedK2N | None) -> str:
     """RUN/bundle, uncalibrated."""
-    start = request.out / "start"
+    judge = request.out / (JUDGE if (request.out / JUDGE).is_dir() else START)
     failures = []
     few = len({c.patient_key for c in data.training})
     if few < 20:
@@ -125,7 +130,7 @@ def _seal(request: Request, recipe: Recipe, data: Ground, bundle: Bundle | None,
         failures.append(f"Trained as row {recipe.modules} of an ablation: not for use.")
     return seal_run(
         request.out, data.training, request.out / "bundle", name=request.name, version=request.version, begin=begin,
-        identity=start if bundle is not None and bundle.identity is not None else None,
+        identity=judge if (judge / IDENTITY_FACTS).is_file() else None,
         began=SCRATCH if bundle is None else f"{bundle.name} {bundle.version} (`{bundle.digest[:12]}`), of whose "
         "training data its own card speaks",
         terms=request.terms, failures=failures, validation=len({c.patient_key for c in data.validation}),

@@ -12,7 +12,8 @@ from training.archive import Archive, Case, open_archive
 from training.errors import TrainingError
 from training.fitting.request import SCRATCH, Request
 
-REQUEST = "fit.json"
+#: In the run's folder: what was asked, the bundle it began with, and the one whose judge of identity judges.
+REQUEST, START, JUDGE = "fit.json", "start", "judge"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +52,7 @@ def read(request: Request) -> Ground:
 def claim(request: Request, data: Ground) -> None:
     """The run's folder is new, or holds the very training that is to go on."""
     out = request.out
-    asked = {"archives": list(data.fingerprints), **request.to_json()}
+    asked = {**request.to_json(), "archives": list(data.fingerprints)}
     file = out / REQUEST
     if file.is_file():
         before = json.loads(file.read_text())
@@ -68,5 +69,7 @@ def claim(request: Request, data: Ground) -> None:
         return
     out.mkdir(parents=True, exist_ok=True)
     if request.start != SCRATCH:
-        copy_sealed(Path(request.start) if request.start else default_folder(), out / "start")
+        copy_sealed(Path(request.start) if request.start else default_folder(), out / START)
+    if request.start == SCRATCH or request.identity:
+        copy_sealed(Path(request.identity) if request.identity else default_folder(), out / JUDGE)
     file.write_text(json.dumps(asked, indent=1))

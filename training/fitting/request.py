@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from training.errors import TrainingError
 from training.loop import ROWS
 
 SCRATCH = "scratch"
+#: What a call that resumes says for itself.
+HERE = frozenset({"archives", "out", "minutes", "accelerator", "precision", "resume"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +23,7 @@ class Request:
     Attributes:
         archives: folders that `medk2n train prepare` made; several are trained on together.
         start: bundle to begin with; "scratch" for random weights; None for the packaged one.
+        identity: bundle whose judge of identity judges (CMIM); None for that of `start`, or of the packaged one.
         steps: None: STEPS, or as many as fit into `minutes`. minutes: None: as long as it takes.
         adapt: "full" or "lora". new_site, new_contrast: teach this one alone, whatever `adapt` says.
         sites: names for the cases whose site an archive does not know, one for each archive, or one for all.
@@ -32,6 +36,7 @@ class Request:
     archives: tuple[Path, ...]
     out: Path
     start: str | None = None
+    identity: str | None = None
     steps: int | None = None
     minutes: float | None = None
     seed: int = 20260214
@@ -60,6 +65,12 @@ class Request:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return json.loads(json.dumps(asdict(self), default=str))
+
+    def asked_before(self, stated: Mapping[str, Any]) -> Request:
+        """What was asked when the run began, in a call that goes on with it; where it runs is this call's matter."""
+        names = {f.name for f in fields(Request)} - HERE
+        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in stated.items() if k in names}
+        return replace(self, **plain)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,14 +12,17 @@ from training.loop.history import update_history
 from training.loop.machine import fabric_of
 from training.loop.pace import seconds_a_step
 from training.loop.plan import Plan
-from training.loop.recipe import ROWS, Recipe, ablated
+from training.loop.recipe import ROWS, Recipe, ablated, rate_of, stage_of
 from training.loop.rows import build_as
 from training.loop.run import train
+from training.loop.step import Pupil, Teacher
 
 __all__ = [
     "ROWS",
     "Plan",
+    "Pupil",
     "Recipe",
+    "Teacher",
     "ablated",
     "build",
     "build_as",
@@ -27,8 +30,10 @@ __all__ = [
     "finished",
     "grown_config",
     "load_state",
+    "rate_of",
     "read_log",
     "seconds_a_step",
+    "stage_of",
     "train",
     "update_history",
     "with_sites",
