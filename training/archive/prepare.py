@@ -76,7 +76,8 @@ def prepare_images(
         lesion: a mask on the grid of one of the images (it moves with that image) or in the reference's space.
         reference: the contrast whose grid is used; by default the first of MASK_ORDER that has a good grid.
     """
-    left_out: list[Excluded] = []
+    left_out = _copies(images)
+    images = {c: image for c, image in images.items() if c not in {one.contrast for one in left_out}}
     found = _reference(images, name, reference, left_out)
     if found is None:
         return Prepared(case=None, excluded=tuple(left_out), reference=None, steps={})
@@ -102,7 +103,6 @@ def prepare_images(
                     moving=there,
                 )
             )
-    left_out += _copies(aligned, grid.grid)
     case = _case(
         aligned, registrations, images, chosen, brain, left_out, name=name, lesion=lesion,
         patient=patient, site=site, origin=dict(origin or {}),
@@ -158,25 +158,26 @@ def _out(contrast: str, error: ImagingError, fixed: Image | None, moving: Image)
     return Excluded(contrast=contrast, code=error.code, reason=error.reason, fixed=fixed, moving=moving)
 
 
-def _copies(aligned: dict[str, Image], fixed: Image) -> list[Excluded]:
+def _copies(images: Mapping[str, Image]) -> list[Excluded]:
     """Contrasts that are another one voxel for voxel: converters fill a missing channel with its neighbour."""
-    found = []
-    names = [c for c in MASK_ORDER if c in aligned]
-    for at, contrast in enumerate(names):
+    found: list[Excluded] = []
+    originals: list[str] = []
+    for contrast in (c for c in MASK_ORDER if c in images):
+        one = images[contrast]
         twin = next(
             (
-                one
-                for one in names[:at]
-                if one in aligned and np.array_equal(aligned[one].array, aligned[contrast].array)
+                other
+                for other in originals
+                if one.same_grid(images[other]) and np.array_equal(one.array, images[other].array)
             ),
             None,
         )
-        if twin is not None:
+        if twin is None:
+            originals.append(contrast)
+        else:
             reason = f"It is a copy of the {twin}, voxel for voxel."
             found.append(
-                Excluded(
-                    contrast=contrast, code="copy", reason=reason, fixed=fixed, moving=aligned.pop(contrast)
-                )
+                Excluded(contrast=contrast, code="copy", reason=reason, fixed=images[twin], moving=one)
             )
     return found
 
