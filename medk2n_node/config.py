@@ -256,6 +256,12 @@ class DeliverySection(Section):
     response_timeout_seconds: float = Field(default=60.0, gt=0)
 
 
+class ShadowSection(Section):
+    """Making what is there already, to see drift."""
+
+    every: int = Field(default=0, ge=0)
+
+
 class RetentionSection(Section):
     """How long received objects are kept."""
 
@@ -290,6 +296,7 @@ class Config(Section):
     synthesis: SynthesisSection = SynthesisSection()
     results: ResultsSection = ResultsSection()
     delivery: DeliverySection = DeliverySection()
+    shadow: ShadowSection = ShadowSection()
     retention: RetentionSection = RetentionSection()
     observe: ObserveSection = ObserveSection()
 

@@ -1,4 +1,4 @@
-"""`medk2n models list | show | verify | use | rollback | export`: which weights make the images, and who said so."""
+"""`medk2n models list | show | verify | use | rollback | export | drift`: which weights make the images, and why."""
 
 from __future__ import annotations
 
@@ -206,6 +206,38 @@ def export_model(
     console.print(f"{document['name']} {document['version']} is in {out}", markup=False, soft_wrap=True)
     for one in document["onnx"]:
         console.print(f"  {one['pattern']}: {one['words']}", markup=False, soft_wrap=True)
+
+
+@models.command("drift")
+def drift(context: typer.Context, as_json: JsonFlag = False) -> None:
+    """Whether what the model makes has changed, per scanner and protocol, from the studies seen in shadow mode."""
+    from medk2n_node.shadow import drift_of, ledger_of
+
+    config = configuration(context)
+    ledger = ledger_of(config)
+    rows = ledger.rows()
+    lines = drift_of(rows)
+    if as_json:
+        document = {"every": config.shadow.every, "rows": len(rows), "file": ledger.file}
+        print_json({**document, "drift": [one.to_json() for one in lines]})
+        return
+    console = people()
+    if not rows:
+        asked = f"one study in {config.shadow.every}" if config.shadow.every else "off: [shadow] every = 0"
+        console.print(f"No study was looked at in shadow mode yet ({asked}).", markup=False)
+        return
+    from rich.table import Table
+
+    table = Table(
+        "scanner", "tesla", "protocol", "target", "model", "rows", "usual", "now", "limit", "verdict"
+    )
+    for one in lines:
+        figures = ("-" if v is None else f"{v:.2f} dB" for v in (one.usual, one.now, one.limit))
+        field = "-" if one.field_t is None else f"{one.field_t:g}"
+        table.add_row(
+            one.scanner, field, one.protocol, one.target, one.model[:12], str(one.rows), *figures, one.verdict
+        )
+    console.print(table)
 
 
 def register(app: typer.Typer) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from medk2n_node.config import Config
 from medk2n_node.models import ModelService
 from medk2n_node.observe import get_logger
+from medk2n_node.shadow import Shadow
 from medk2n_node.store import Store, open_store
 from medk2n_node.study import slots
 from medk2n_node.study.attendant import Attendant
@@ -45,6 +46,7 @@ def run_worker(config: Config, *, stop: threading.Event, ready: Callable[[str], 
     engine = Engine(context, slot.executor_id)
     engine.launch()
     attendant = Attendant(context, engine, slot)
+    Shadow(context, stop).start()
     ready(slot.executor_id)
     log.info("worker is ready", executor=slot.executor_id)
     try:

@@ -12,7 +12,7 @@ from medk2n_node.synthesis.files import write_objects
 from medk2n_node.synthesis.job import Forms, Job, MadeObject, Product, Progress, Refused, Target
 from medk2n_node.synthesis.opinion import image_votes
 from medk2n_node.synthesis.run import run
-from medk2n_node.synthesis.truth import Measured, measure
+from medk2n_node.synthesis.truth import Measured, compare_volumes, measure
 
 __all__ = [
     "Forms",
@@ -23,6 +23,7 @@ __all__ = [
     "Progress",
     "Refused",
     "Target",
+    "compare_volumes",
     "image_votes",
     "measure",
     "run",

@@ -40,7 +40,7 @@ def measure(synthetic: Sequence[Path], truth: Sequence[Path], *, contrast: str, 
 
     try:
         made, real = read_volume(synthetic), read_volume(truth)
-        return _compare(made, real, contrast=contrast, scale=scale)
+        return compare_volumes(made, real, contrast=contrast, scale=scale)
     except GeometryError as error:
         reason = f"{error.subject}: {error.reason}"
     except model.ImagingError as error:
@@ -48,7 +48,8 @@ def measure(synthetic: Sequence[Path], truth: Sequence[Path], *, contrast: str, 
     return Measured(psnr_db=None, error=None, voxels=0, words=f"The error could not be measured ({reason}).")
 
 
-def _compare(made: Volume, real: Volume, *, contrast: str, scale: float) -> Measured:
+def compare_volumes(made: Volume, real: Volume, *, contrast: str, scale: float) -> Measured:
+    """The same for volumes; raises ImagingError where there is no brain to measure in."""
     from model.imaging import Image, brain_mask, normalise, register, resample
 
     fixed, moving = (
