@@ -7,6 +7,7 @@ import typer
 from medk2n_node.cli.train import (
     ablate,
     calibrate,
+    downstream,
     evaluate,
     falsify,
     fit,
@@ -18,7 +19,7 @@ from medk2n_node.cli.train import (
 )
 
 COMMANDS: tuple[object, ...] = (
-    scan, prepare, fit, evaluate, peers, ablate, calibrate, falsify, promote, site,
+    scan, prepare, fit, evaluate, peers, ablate, downstream, calibrate, falsify, promote, site,
 )  # fmt: skip
 
 train = typer.Typer(
