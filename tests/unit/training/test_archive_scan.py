@@ -12,8 +12,11 @@ from pydicom import dcmread
 
 from dicom_rules.classify import ClassifyRules
 from medk2n_node.cli import main
+from medk2n_node.config import Config
+from medk2n_node.store import Store
 from model import ImagingError
 from tests.dicom_archive import identity
+from tests.objects import EXPLICIT, encoded
 from tests.unit.training.small_archive import AFFINE, small_archive, small_head
 from training.archive import Inventory, Place, new_salt, read_inventory, scan, write_inventory
 from training.archive.inventory import private_file
@@ -250,6 +253,40 @@ def test_the_command_writes_an_inventory_and_keeps_its_salt_when_it_runs_again(
     shown = capsys.readouterr().out
     assert "3 patients, 3 studies, 7 series" in shown and "Counts as T1C." in shown
     assert json.loads(file.read_text()) == first
+
+
+def test_what_the_node_has_received_is_scanned_beside_folders(
+    hospital: Path, node_config: Config, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small_archive(tmp_path / "sent", {7: ("T1", "T2")})
+    for path in (tmp_path / "sent").rglob("*.dcm"):
+        data = dcmread(path)
+        store.put(
+            encoded(data),
+            sop_class=data.SOPClassUID,
+            sop_uid=data.SOPInstanceUID,
+            transfer_syntax=EXPLICIT,
+            calling_ae="SCANNER",
+        )
+    config = tmp_path / "node.toml"
+    node = node_config.node
+    config.write_text(f'[node]\nstorage = "{node.storage}"\ndatabase = "{node.database}"\n')
+    arguments = [
+        "--config",
+        str(config),
+        "train",
+        "scan",
+        str(hospital),
+        "--received",
+        "--site",
+        "pacs",
+        "--site",
+        "node",
+    ]
+    assert main([*arguments, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["summary"]["sites"] == {"node": 1, "pacs": 3}
+    assert {row["contrast"] for row in told["series"] if row["site"] == "node"} == {"T1", "T2"}
 
 
 @pytest.mark.parametrize(
