@@ -210,16 +210,17 @@ def network_grid(rate: float, say: Say) -> list[dict[str, Any]]:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from model.slices import tile
+
     rows: list[dict[str, Any]] = []
-    for encoder, batch, wanted in (
-        ("nano", BATCH, [(k, n) for k in (1, 2, 3) for n in (1, 2, 3)]),
-        ("tiny", 2, [(1, 1), (3, 1), (3, 2), (3, 3)]),
+    for encoder, wanted in (
+        ("nano", [(k, n) for k in (1, 2, 3) for n in (1, 2, 3)]),
+        ("tiny", [(1, 1), (3, 1), (3, 2), (3, 3)]),
     ):
         network = a_network(encoder)
-        say(
-            f"network {encoder}, 256x256, {batch} slices at a time: GFLOP and seconds a slice, ratio to the floor"
-        )
+        say(f"network {encoder}, 256x256: GFLOP and seconds a slice, ratio to the floor")
         for k, n in wanted:
+            batch = tile(network, k, n, 256, 256, BATCH if encoder == "nano" else 2)
             x, levels = inputs(batch, k)
             arguments = (x, list(range(k)), list(range(3, 3 + n)), levels)
             with torch.inference_mode():
@@ -228,7 +229,7 @@ def network_grid(rate: float, say: Say) -> list[dict[str, Any]]:
                 spent = best_of(2, lambda given=arguments, made=network: made(*given)) / batch
             gflop = counter.get_total_flops() / 1e9 / batch
             row = {
-                "encoder": encoder, "sources": k, "targets": n, "gflop": round(gflop, 2),
+                "encoder": encoder, "sources": k, "targets": n, "slices_at_once": batch, "gflop": round(gflop, 2),
                 "seconds": round(spent, 4), "ratio_to_floor": round(spent * rate / gflop, 2),
             }  # fmt: skip
             rows.append(row)
@@ -249,14 +250,17 @@ def line_through_slices(say: Say) -> dict[str, Any]:
     """Seconds of nano, K=3, N=1 against the number of slices: cost is a straight line."""
     import torch
 
+    from model.slices import tile
+
     network, counts, spent = a_network("nano"), (8, 16, 32, 48), []
+    step = tile(network, 3, 1, 192, 160, BATCH)
     with torch.inference_mode():
         for count in counts:
             x, levels = inputs(count, 3, 192, 160)
 
             def whole(x: torch.Tensor = x, levels: torch.Tensor = levels) -> None:
-                for start in range(0, len(x), BATCH):
-                    network(x[start : start + BATCH], [0, 1, 2], [3], levels[start : start + BATCH])
+                for start in range(0, len(x), step):
+                    network(x[start : start + step], [0, 1, 2], [3], levels[start : start + step])
 
             spent.append(best_of(2, whole))
     slope, start = np.polyfit(counts, spent, 1)

@@ -10,28 +10,59 @@ import torch
 from torch import Tensor, nn
 
 
+def pointwise(x: Tensor, conv: nn.Conv2d, gain: Tensor, offset: Tensor) -> Tensor:
+    """conv(gain * x + offset) for a 1x1 convolution, without two passes over the image.
+
+    Gain and offset are per channel, so they fold into the weights; what differs from sample to sample becomes one
+    matrix product a sample.
+
+    Args:
+        x: (B, C, h, w); gain, offset: (M, C) with M = B, or M = 1 where all samples share them.
+
+    Returns:
+        (B, O, h, w).
+    """
+    weight = conv.weight.flatten(1)
+    bias = offset @ weight.T if conv.bias is None else conv.bias + offset @ weight.T  # (M, O)
+    folded = gain[:, None] * weight  # (M, O, C)
+    if len(folded) == 1:
+        return nn.functional.conv2d(x, folded[0, :, :, None, None], bias[0])
+    rows = x.permute(0, 2, 3, 1).flatten(1, 2)  # (B, h*w, C)
+    y = torch.baddbmm(bias[:, None], rows, folded.transpose(1, 2))
+    return y.unflatten(1, x.shape[2:]).permute(0, 3, 1, 2)
+
+
+def standardised(x: Tensor) -> Tensor:
+    """(B, C, h, w) with mean 0 and variance 1 over the channels of each pixel."""
+    # One fused kernel on channels-last data; the permutes are views there.
+    return nn.functional.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],), eps=1e-5).permute(0, 3, 1, 2)
+
+
 class ChannelNorm(nn.Module):
-    """Layer norm over channels at each pixel, (B, C, h, w), with an optional per-sample gain and offset (FiLM)."""
+    """Layer norm over channels at each pixel, (B, C, h, w)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None) -> Tensor:
-        # One fused kernel on channels-last data; the permutes are views there.
+    def forward(self, x: Tensor) -> Tensor:
         x = nn.functional.layer_norm(x.permute(0, 2, 3, 1), (x.shape[1],), self.weight, self.bias, 1e-5)
-        x = x.permute(0, 3, 1, 2)
-        if gamma is not None and beta is not None:
-            x = x * (1 + gamma[:, :, None, None]) + beta[:, :, None, None]
-        return x
+        return x.permute(0, 3, 1, 2)
+
+    def modulated(self, gamma: Tensor | None, beta: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Gain and offset (M, C) of the norm under a modulation (FiLM): (1 + gamma) * norm + beta."""
+        if gamma is None or beta is None:
+            return self.weight[None], self.bias[None]
+        return self.weight * (1 + gamma), self.bias * (1 + gamma) + beta
 
 
 class ConvBlock(nn.Module):
     """Residual block: norm, expand, depthwise 3x3, gate, project; then (`pointwise`) a gated MLP.
 
-    `condition` (B, E), for instance a target's embedding, modulates both norms; so does `site` (B, S), the code of
-    where the images come from (PMM-Synth, equations 2 and 3). Both start without effect.
+    `condition`, for instance a target's embedding, modulates both norms; so does `site`, the code of where the images
+    come from (PMM-Synth, equations 2 and 3). Both are (M, width) with M = B, or M = 1 where all samples share them, and
+    start without effect.
     """
 
     def __init__(
@@ -65,13 +96,20 @@ class ConvBlock(nn.Module):
             modulation = sum(parts[1:], parts[0]).chunk(4 if self.pointwise else 2, dim=1)
             g1, b1 = modulation[:2]
             g2, b2 = modulation[-2:]
-        y = self.depthwise(self.expand(self.norm1(x, g1, b1)))
+        y = self.depthwise(pointwise(standardised(x), self.expand, *self.norm1.modulated(g1, b1)))
         a, b = y.chunk(2, dim=1)
-        x = x + self.scale1 * self.project(a * torch.nn.functional.silu(b))
+        x = _onto(x, self.project, self.scale1, a * torch.nn.functional.silu(b))
         if not self.pointwise:
             return x
-        a, b = self.mlp_in(self.norm2(x, g2, b2)).chunk(2, dim=1)
-        return x + self.scale2 * self.mlp_out(a * torch.nn.functional.silu(b))
+        a, b = pointwise(standardised(x), self.mlp_in, *self.norm2.modulated(g2, b2)).chunk(2, dim=1)
+        return _onto(x, self.mlp_out, self.scale2, a * torch.nn.functional.silu(b))
+
+
+def _onto(x: Tensor, conv: nn.Conv2d, scale: Tensor, branch: Tensor) -> Tensor:
+    """x + scale * conv(branch), the scale of the residual (1, O, 1, 1) folded into the weights."""
+    bias = None if conv.bias is None else conv.bias * scale.flatten()
+    y = nn.functional.conv2d(branch, conv.weight * scale.transpose(0, 1), bias)
+    return y.add_(x) if y.dtype == x.dtype else x + y  # under autocast the residual keeps its precision
 
 
 def _closed(inputs: int, outputs: int) -> nn.Linear | None:
@@ -92,6 +130,22 @@ def squash(logit: Tensor, bound: float = 4.0) -> Tensor:
 def upsample(x: Tensor, factor: int = 2) -> Tensor:
     """Bilinear upsampling by an integer factor."""
     return nn.functional.interpolate(x, scale_factor=factor, mode="bilinear", align_corners=False)
+
+
+def meet(conv: nn.Conv2d, coarse: Tensor, fine: Tensor) -> Tensor:
+    """conv(cat(upsample(coarse), fine)) for a 1x1 convolution, without the concatenation.
+
+    A 1x1 convolution and bilinear interpolation, whose weights sum to one, commute: the coarse part is convolved before
+    it is enlarged, at a quarter of the cost.
+    """
+    first, second = conv.weight.split([coarse.shape[1], fine.shape[1]], dim=1)
+    enlarged = upsample(nn.functional.conv2d(coarse, first, conv.bias))
+    return nn.functional.conv2d(fine, second).add_(enlarged)
+
+
+def each_target(target: Tensor, batch: int) -> Tensor:
+    """Embeddings (N, E) of the targets for (slice, target) samples: (B*N, E), or (1, E) where there is one target."""
+    return target if len(target) == 1 else target.repeat(batch, 1)
 
 
 def start_at(layer: nn.Module, bias: float | tuple[float, ...], *, zero_weight: bool = False) -> None:

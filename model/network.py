@@ -135,14 +135,16 @@ class MedK2N(nn.Module):
         ]
 
     def encode(self, x: Tensor, sources: list[int], site: Tensor) -> Encoded:
-        """Slices (B, K, 3, H, W) of sites (B,) -> what every target is made from."""
+        """Slices (B, K, 3, H, W) of sites (B,) or (1,) -> what every target is made from."""
         batch, k = x.shape[:2]
         label = self.source_embed.weight[sources]  # (K, E)
         images = x.flatten(0, 1)
         levels = self.encoder(images)
-        shift = self.modality(label).repeat(batch, 1)[:, :, None, None]
-        code = self.site(site).repeat_interleave(k, dim=0)
-        features = self.multiscale([level + shift for level in levels], code)
+        shift = self.modality(label).repeat(batch, 1)
+        code = self.site(site)
+        features = self.multiscale(
+            levels, shift, code if len(code) == 1 else code.repeat_interleave(k, dim=0)
+        )
         fine = self.detail_fine(images) + self.detail_modality(label).repeat(batch, 1)[:, :, None, None]
         half = self.detail_half(fine)
         shape = (batch, k)
@@ -169,9 +171,9 @@ class MedK2N(nn.Module):
             sources, targets: K and N contrast labels, disjoint.
             levels: (B, K, LEVEL_FEATURES) histogram of each source's volume.
             keys: position in `sources` of each target's key; default by `key_score`.
-            site: (B,) site numbers; default 0, the unknown site.
+            site: (B,) site numbers, or (1,) for all slices; default 0, the unknown site.
         """
-        site = torch.zeros(x.shape[0], dtype=torch.long, device=x.device) if site is None else site
+        site = torch.zeros(1, dtype=torch.long, device=x.device) if site is None else site
         return self.fuse(self.encode(x, sources, site), sources, targets, levels, keys, site)
 
     def fuse(

@@ -13,12 +13,25 @@ from torch import Tensor
 
 from model.bundle import Bundle
 from model.heads.quality import volume_score
+from model.heads.taskhead import WIDEST
 from model.imaging.image import FloatArray
+from model.network import MedK2N
 
 #: Expected error by which the fused image must not exceed the key-only image (closed loop, section 2.5). The gates turn
 #: a bad source down before it; small differences that QualityFeedback expects are not worth giving sources up: a margin
 #: of 0.005 cost 1 dB on a row.
 LOOP_MARGIN = 0.03
+
+
+#: No tensor of a tile on a CPU is larger: the C library asks the system for larger blocks anew each time, and the
+#: system clears them page by page, which costs up to a third of the network's time.
+TILE_BYTES = 32 << 20
+
+
+def tile(network: MedK2N, sources: int, targets: int, height: int, width: int, most: int) -> int:
+    """How many slices go through the network at once on a CPU: at most `most`, at least one."""
+    channels = max(sources * network.config.fine, targets * WIDEST)
+    return max(1, min(most, TILE_BYTES // (4 * channels * height * width)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +100,7 @@ def decode(
     progress: Callable[[float], None],
     leave_one_out: bool = False,
 ) -> Decoded:
-    """Every target for every slice that holds head, `batch_slices` at a time."""
+    """Every target for every slice that holds head, at most `batch_slices` at a time."""
     network = bundle.network.to(device)
     used, head = tuple(stack.arrays), stack.head
     rows, columns = box_of(head)
@@ -103,11 +116,14 @@ def decode(
     change = {n: np.zeros_like(half) for n in used} if leave_one_out and len(used) > 1 else {}
     errors, weights, shares, passes, seen = [], [], [], [], []
     pairs: tuple[tuple[int, int], ...] = ()
-    for start in range(0, len(z_all), batch_slices):
-        z = z_all[start : start + batch_slices]
+    step = batch_slices
+    if not device.startswith("cuda"):
+        step = tile(network, len(used), len(targets), height + pad[3], width + pad[1], batch_slices)
+    for start in range(0, len(z_all), step):
+        z = z_all[start : start + step]
         around = np.stack([z if stack.thick else np.clip(z + d, 0, depth - 1) for d in (-1, 0, 1)], axis=1)
         x = torch.from_numpy(crop[:, around].transpose(1, 0, 2, 3, 4)).to(device)  # (B, K, 3, h, w)
-        site = torch.full((len(z),), stack.site, dtype=torch.long, device=device)
+        site = torch.full((1,), stack.site, dtype=torch.long, device=device)
         histograms = levels.expand(len(z), -1, -1)
         encoded = network.encode(F.pad(x, pad), s, site)
         p = network.fuse(encoded, s, t, histograms, None, site)

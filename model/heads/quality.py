@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers import ConvBlock, start_at
+from model.layers import ConvBlock, each_target, start_at
 
 
 class QualityFeedback(nn.Module):
@@ -38,10 +38,10 @@ class QualityFeedback(nn.Module):
             F.pixel_unshuffle(key.detach().flatten(0, 1), 4)
         )
         images = F.pixel_unshuffle(candidates.detach().reshape(-1, 1, *candidates.shape[-2:]), 4)
-        x = self.image(images) + context.repeat_interleave(heads, dim=0)
-        condition = (
-            target[None].expand(batch, -1, -1).reshape(batch * count, -1).repeat_interleave(heads, dim=0)
-        )
+        x = self.image(images).unflatten(0, (-1, heads)).add_(context[:, None]).flatten(0, 1)
+        condition = each_target(target, batch)
+        if count > 1:
+            condition = condition.repeat_interleave(heads, dim=0)
         errors = F.softplus(self.out(self.block(x, condition)))
         return errors.unflatten(0, (batch, count, heads))
 

@@ -8,12 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers import ConvBlock, start_at, upsample
+from model.layers import ConvBlock, each_target, meet, start_at
 
 #: Residual to the sources, direct regression, Haar sub-bands.
 HEADS = ("residual", "direct", "haar")
 #: Channels at half resolution: as wide as the FLOP budget of `nano` allows.
 MIDDLE = 28
+#: Channels at full resolution, and the most that a block makes of them on its way.
+FULL = 16
+WIDEST = 2 * FULL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +51,13 @@ class TaskHeadNet(nn.Module):
         self.to_half = nn.Conv2d(width, MIDDLE, 1)
         self.meet_half = nn.Conv2d(MIDDLE + half, MIDDLE, 1)
         self.half_block = ConvBlock(MIDDLE, condition=embed, site=site)
-        self.to_full = nn.Conv2d(MIDDLE, 16, 1)
-        self.meet_full = nn.Conv2d(16 + fine, 16, 1)
-        self.full_block = ConvBlock(16, condition=embed, site=site, pointwise=False)
-        self.residual = nn.Conv2d(16, 3, 1)
-        self.direct = nn.Conv2d(16, 1, 3, padding=1)
-        self.haar = nn.Conv2d(16, 4, 3, padding=1)
-        self.widths = nn.Conv2d(16, 2, 1)
+        self.to_full = nn.Conv2d(MIDDLE, FULL, 1)
+        self.meet_full = nn.Conv2d(FULL + fine, FULL, 1)
+        self.full_block = ConvBlock(FULL, condition=embed, site=site, pointwise=False)
+        self.residual = nn.Conv2d(FULL, 3, 1)
+        self.direct = nn.Conv2d(FULL, 1, 3, padding=1)
+        self.haar = nn.Conv2d(FULL, 4, 3, padding=1)
+        self.widths = nn.Conv2d(FULL, 2, 1)
         # The mix of sources starts closed: head 1 begins as a constant and opens where a source helps.
         start_at(self.residual, (0.0, 0.0, 0.4), zero_weight=True)
         start_at(self.direct, 0.4)
@@ -76,24 +79,28 @@ class TaskHeadNet(nn.Module):
         Args:
             fused: (B, N, D, h, w); fine: (B, N, C1, H, W); half: (B, N, C2, H/2, W/2).
             key, mix: (B, N, 1, H, W) the key image and the weighted mean of all source images.
-            target: (N, E) embeddings; site: (B, S) codes.
+            target: (N, E) embeddings; site: (B, S) codes, or (1, S) for all slices.
         """
         batch, count = fused.shape[:2]
-        site = None if site is None else site.repeat_interleave(count, dim=0)
-        condition = target[None].expand(batch, -1, -1).reshape(batch * count, -1)
+        if site is not None and len(site) > 1:
+            site = site.repeat_interleave(count, dim=0)
+        condition = each_target(target, batch)
         x = fused.flatten(0, 1)
         for block in self.shared:
             x = block(x, condition, site)
         shared = x
-        x = torch.cat([upsample(self.to_half(x)), half.flatten(0, 1)], dim=1)
-        middle = self.half_block(self.meet_half(x), condition, site)
+        middle = self.half_block(meet(self.meet_half, self.to_half(x), half.flatten(0, 1)), condition, site)
         low = self.to_full(middle)
-        x = torch.cat([upsample(low), fine.flatten(0, 1)], dim=1)
-        x = self.full_block(self.meet_full(x), condition, site)
-        gain = self.residual(x)
+        x = self.full_block(meet(self.meet_full, low, fine.flatten(0, 1)), condition, site)
+        # The 1x1 convolutions of the first head and of the interval read the image once.
+        gain, widths = F.conv2d(
+            x,
+            torch.cat([self.residual.weight, self.widths.weight]),
+            torch.cat([self.residual.bias, self.widths.bias]),
+        ).split([3, 2], dim=1)
         first = gain[:, 0:1] * key.flatten(0, 1) + gain[:, 1:2] * mix.flatten(0, 1) + gain[:, 2:3]
         images = torch.cat([first, self.direct(x), inverse_haar(self.haar(low))], dim=1)
-        below, above = F.softplus(self.widths(x)).chunk(2, dim=1)
+        below, above = F.softplus(widths).chunk(2, dim=1)
         return Candidates(
             images=images.unflatten(0, (batch, count)),
             below=below.squeeze(1).unflatten(0, (batch, count)),

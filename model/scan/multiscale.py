@@ -26,7 +26,7 @@ class SpiralBlock(nn.Module):
         batch, width, height, length = x.shape
         order = torch.from_numpy(fermat_order(height, length)).to(x.device)
         back = torch.argsort(order)
-        sequence = self.norm(x).flatten(2).transpose(1, 2)[:, order]  # (B, h*w, D), centre first
+        sequence = self.norm(x).permute(0, 2, 3, 1).flatten(1, 2)[:, order]  # (B, h*w, D), centre first
         mixed = self.outward(sequence) + self.inward(sequence.flip(1)).flip(1)
         mixed = mixed[:, back].transpose(1, 2).reshape(batch, width, height, length)
         return x + self.scale * mixed
@@ -46,8 +46,12 @@ class MultiScaleNet(nn.Module):
         self.merge = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(3))
         self.out = ConvBlock(width, site=site)
 
-    def forward(self, levels: list[Tensor], site: Tensor | None = None) -> Tensor:
-        laterals = [conv(level) for conv, level in zip(self.laterals, levels, strict=True)]
+    def forward(self, levels: list[Tensor], shift: Tensor, site: Tensor | None = None) -> Tensor:
+        """Levels (B, neck, ...), each shifted by (B, neck), and site codes (B, S) or (1, S) -> (B, D, h, w)."""
+        laterals = [
+            conv(level).add_(nn.functional.linear(shift, conv.weight.flatten(1))[:, :, None, None])
+            for conv, level in zip(self.laterals, levels, strict=True)
+        ]
         fine = self.fine(laterals[0], site=site)
         x, scanned = fine, []
         for lateral, down, spiral in zip(laterals[1:], self.down, self.spirals, strict=True):

@@ -38,8 +38,9 @@ def ssd_recurrence(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Te
 def ssd_chunked(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, chunk: int = CHUNK) -> Tensor:
     """The same sum by chunks: inside a chunk a masked product, between chunks a short recurrence.
 
-    Exponents are differences of cumulative sums, clamped at zero before exp and masked before it as well: the upper
-    triangle holds large positive values whose exp would be inf and whose gradient nan.
+    Exponents are differences of cumulative sums of negative numbers, so at most zero in the lower triangle. The upper
+    triangle holds large positive values whose exp would be inf and whose gradient nan: minus infinity is added to them
+    before exp.
     """
     batch, length, heads, width = x.shape
     pad = -length % chunk
@@ -51,9 +52,8 @@ def ssd_chunked(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, chunk: i
     log_decay = (dt * a).reshape(batch, n, chunk, heads).permute(0, 1, 3, 2)  # (B,n,H,Q)
     b, c = b.reshape(batch, n, chunk, -1), c.reshape(batch, n, chunk, -1)
     total = log_decay.cumsum(-1)
-    lower = torch.ones(chunk, chunk, dtype=torch.bool, device=x.device).tril()
-    gap = (total[..., :, None] - total[..., None, :]).masked_fill(~lower, 0.0).clamp(max=0.0)
-    weight = torch.exp(gap).masked_fill(~lower, 0.0)  # (B,n,H,Q,Q)
+    later = torch.full((chunk, chunk), -torch.inf, dtype=total.dtype, device=x.device).triu(1)
+    weight = (total[..., :, None] - total[..., None, :]).add_(later).exp_()  # (B,n,H,Q,Q)
     score = torch.einsum("bnqs,bnks->bnqk", c, b)[:, :, None]
     inside = (weight * score) @ xd  # (B,n,H,Q,P)
     # What each chunk leaves behind at its end, and what has come in from the chunks before.

@@ -66,7 +66,7 @@ def predict_case(
         around = np.stack([np.clip(rows + d, 0, depth - 1) if connected else rows for d in (-1, 0, 1)])
         x = torch.from_numpy(np.stack([case.contrasts[c][around].astype(np.float32) for c in sources]))
         x = F.pad(x.permute(2, 0, 1, 3, 4), (0, pad[0], 0, pad[1]))  # (B, K, 3, H, W)
-        where = torch.full((len(rows),), site)
+        where = torch.full((1,), site)
         p = network(x, *labels, levels.expand(len(rows), -1, -1), site=where)
         out.append(pick(p)[..., :height, :width].numpy())
     return np.concatenate(out), z
