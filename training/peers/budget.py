@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -10,7 +11,7 @@ from typing import Any
 
 from model.bundle import verify_bundle
 from model.network import NetworkConfig
-from training.archive import open_archive
+from training.archive import Case, open_archive
 from training.loop import Recipe
 from training.peers.catalogue import PEERS, build_of, labels_of, network_gflop
 from training.peers.fit import load_peers, train_peer
@@ -48,7 +49,11 @@ def train_all(
     opened.refuse_if_too_small()
     cases = opened.cases("training")
     config = NetworkConfig() if like is None else _config(like)
-    recipe = Recipe(steps=steps or STEPS, simulated=0.0, spoilt=0.0, network=config)
+    # As `train fit` draws them: batches of one site and one set of contrasts, cut to the size of a head.
+    recipe = Recipe(
+        steps=steps or STEPS, simulated=0.0, spoilt=0.0, mcbs=True, network=config, size=_size(cases)
+    )
+    sites = [opened.site_number(case) for case in cases]
     known = [c for c in opened.contrasts if c in config.contrasts]
     patterns = _patterns(known)
     gflop = network_gflop(config, labels_of(patterns, config.contrasts), recipe.size)
@@ -59,7 +64,8 @@ def train_all(
             stage = f"{name}, seed {seed}"
             train_peer(
                 name, replace(recipe, seed=seed), cases, [1.0] * len(cases), [], out / _slug(name) / f"seed-{seed}",
-                gflop=gflop, patterns=patterns, minutes=None if steps is not None else minutes, report=report,
+                gflop=gflop, patterns=patterns, sites=sites, report=report,
+                minutes=None if steps is not None else minutes,
                 progress=lambda step, of, stage=stage: progress(stage, step, of),  # type: ignore[misc]
                 facts={"archive": opened.fingerprint, "reference_gflop": round(gflop, 3)},
             )  # fmt: skip
@@ -74,6 +80,12 @@ def _patterns(contrasts: Sequence[str]) -> list[tuple[tuple[str, ...], tuple[str
         for count in range(1, len(contrasts))
         for sources in combinations(contrasts, count)
     ]
+
+
+def _size(cases: Sequence[Case], most: tuple[int, int] = (160, 128)) -> tuple[int, int]:
+    """Rows and columns of what is cut: a head at about 1 mm, or all of a smaller image."""
+    rows, columns = (max(case.brain.shape[axis] for case in cases) for axis in (1, 2))
+    return min(most[0], 32 * math.ceil(rows / 32)), min(most[1], 32 * math.ceil(columns / 32))
 
 
 def _config(folder: Path) -> NetworkConfig:

@@ -78,6 +78,7 @@ def train_peer(
     *,
     gflop: float,
     patterns: Sequence[tuple[tuple[str, ...], tuple[str, ...]]],
+    sites: Sequence[int] = (),
     minutes: float | None = None,
     report: Callable[[str], None] = lambda line: None,
     progress: Callable[[int, int], None] = lambda step, of: None,
@@ -88,6 +89,7 @@ def train_peer(
     Args:
         recipe: of Med-K2N: steps, batch, size, rate, curriculum. A step of the same number sees the same slices.
         out: this peer's own folder. gflop: what one slice may cost, mean over `patterns`; the width follows.
+        sites: numbers of the cases' sites, by which batches are put together; the peers are not told them.
         minutes: in place of `recipe.steps`: as many steps as fit, timed once and kept.
 
     Raises:
@@ -107,7 +109,9 @@ def train_peer(
     if stated is not None:
         recipe = replace(recipe, steps=int(stated["steps"])) if minutes is not None else recipe
     elif minutes is not None:
-        recipe = replace(recipe, steps=_steps_in(minutes, network, recipe, cases, weights, heads))
+        recipe = replace(
+            recipe, steps=_steps_in(minutes, network, recipe, Plan(recipe, cases, weights, heads, sites))
+        )
     recipe = replace(recipe, warmup=min(recipe.warmup, max(1, recipe.steps // 10)))
     wanted = {
         "name": name, "seed": recipe.seed, "width": width, "gflop_per_slice": round(cost, 3), "steps": recipe.steps,
@@ -117,7 +121,7 @@ def train_peer(
     if stated is not None:
         _refuse_other(out, stated, wanted)
     (out / FACTS).write_text(json.dumps({**wanted, "seconds": (stated or {}).get("seconds", 0.0)}, indent=1))
-    run = _Run(network, recipe, cases, weights, heads, out, wanted)
+    run = _Run(network, recipe, Plan(recipe, cases, weights, heads, sites), out, wanted)
     run.go(report, progress)
     return PeerMethod(network=run.average, name=name, contrasts=contrasts, seed=recipe.seed)
 
@@ -129,16 +133,14 @@ class _Run:
         self,
         network: Peer,
         recipe: Recipe,
-        cases: Sequence[Case],
-        weights: Sequence[float],
-        heads: Sequence[LabelHead],
+        plan: Plan,
         out: Path,
         facts: dict[str, Any],
     ) -> None:
         self.network, self.recipe, self.out, self.facts = network, recipe, out, facts
         self.average = copy.deepcopy(network).eval()
         self.optimizers = _optimizers(network, recipe)
-        self.plan = Plan(recipe, cases, weights, heads)
+        self.plan = plan
         self.step, self.seconds = 0, 0.0
         if (out / STATE).exists():
             state = torch.load(out / STATE, weights_only=True)
@@ -214,13 +216,11 @@ def _steps_in(
     minutes: float,
     network: Peer,
     recipe: Recipe,
-    cases: Sequence[Case],
-    weights: Sequence[float],
-    heads: Sequence[LabelHead],
+    plan: Plan,
 ) -> int:
     """How many steps fit, by the mean of PROBE steps of a copy; the first one, which warms up, is not counted."""
     trial = copy.deepcopy(network)
-    optimizers, plan = _optimizers(trial, recipe), Plan(recipe, cases, weights, heads)
+    optimizers = _optimizers(trial, recipe)
     learn(trial, optimizers, plan, 0, recipe)
     began = time.monotonic()
     for step in range(1, 1 + PROBE):

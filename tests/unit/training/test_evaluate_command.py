@@ -16,6 +16,7 @@ from model.bundle import default_folder
 from tests.unit.training.archives import write_archive
 from tests.unit.training.cases import small_case
 from training.archive import Case, save_case
+from training.evaluate.table3 import train_rows
 
 CONTRASTS = ("T1", "T2", "FLAIR")
 
@@ -123,3 +124,18 @@ def test_downstream_writes_the_dice_of_every_arm(
     assert {"real", "real minus one", "real plus synthetic"} < set(document["arms"])
     assert document["trained_on"] == 2
     assert json.loads((tmp_path / "downstream.json").read_text())["missing"] == "FLAIR"
+
+
+@pytest.mark.slow
+def test_the_rows_of_the_papers_table_are_trained_as_they_are_called(archive: Path, tmp_path: Path) -> None:
+    """B0 averages, the whole network weighs: from the same seed their images are not the same."""
+    made = train_rows(archive, tmp_path, seeds=(1,), rows=("B0", "B5"), steps=2)
+    assert [method.name for method in made] == ["B5 + curriculum (whole)", "B0 plain average"]
+    assert [method.bundle.manifest["training"]["steps"] for method in made] == [2, 2]
+    case = small_case("c", CONTRASTS, 0.8)
+    whole, average = (method.predict(case, ("T1", "T2"), ("FLAIR",), 2)[0] for method in made)
+    assert not np.array_equal(whole, average)
+    again = train_rows(archive, tmp_path, seeds=(1,), rows=("B0", "B5"), steps=2)
+    assert np.array_equal(again[1].predict(case, ("T1", "T2"), ("FLAIR",), 2)[0], average), (
+        "B0 stayed an average"
+    )
