@@ -38,12 +38,21 @@ def read(request: Request) -> Ground:
         for split, cases in (("training", training), ("validation", validation)):
             for case in archive.cases(split):
                 site = request.new_site or (named if named and case.site == UNKNOWN else case.site)
-                cases.append(replace(case, site=site))
+                # Two archives may call two patients' cases the same.
+                name = case.name if len(request.archives) == 1 else f"{k}/{case.name}"
+                cases.append(replace(case, name=name, site=site))
         prints.append(archive.fingerprint)
     if request.new_contrast and not any(request.new_contrast in c.contrasts for c in training):
         raise TrainingError(
             code="contrast", subject=request.new_contrast, reason="no training case shows it",
             cure="Prepare an archive with series of this contrast",
+        )  # fmt: skip
+    both = {case.patient_key for case in training} & {case.patient_key for case in validation}
+    if both:
+        raise TrainingError(
+            code="leak", subject=", ".join(map(str, request.archives)),
+            reason=f"{len(both)} patients train in one of them and validate in another: every figure would flatter",
+            cure="Prepare their studies into one archive, which keeps every patient on one side",
         )  # fmt: skip
     sites = tuple(sorted({case.site for case in training} - {UNKNOWN}))
     return Ground(training=training, validation=validation, sites=sites, fingerprints=tuple(prints))

@@ -69,7 +69,9 @@ class Request:
     def asked_before(self, stated: Mapping[str, Any]) -> Request:
         """What was asked when the run began, in a call that goes on with it; where it runs is this call's matter."""
         names = {f.name for f in fields(Request)} - HERE
-        plain = {k: tuple(v) if isinstance(v, list) else v for k, v in stated.items() if k in names}
+        plain: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in stated.items() if k in names
+        }
         return replace(self, **plain)
 
 

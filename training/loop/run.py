@@ -109,7 +109,8 @@ class _Run:
         pictures: Callable[[MedK2N, int], None] | None,
         progress: Callable[[int, float], None] | None,
     ) -> None:
-        self.recipe, self.out, self.fabric, self.report = recipe, out, fabric, report
+        self.recipe, self.out, self.fabric = recipe, out, fabric
+        self.report = report if fabric.is_global_zero else _silent
         self.evaluate, self.key_score, self.pictures, self.progress = evaluate, key_score, pictures, progress
         out.mkdir(parents=True, exist_ok=True)
         self.network, groups = build(recipe, begin)
@@ -283,3 +284,7 @@ class _Run:
         """What the curves have not written yet is written."""
         if self.watch is not None:
             self.watch.close()
+
+
+def _silent(line: str) -> None:
+    """What the other machines have to say: the first one says it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -128,6 +129,8 @@ def fit(
         precision=precision, resume=resume,
     )  # fmt: skip
     fitted = _watched(replace(request, terms=terms) if terms else request)
+    if os.environ.get("RANK", "0") != "0":  # of the processes that torchrun has started, one answers
+        return
     if as_json:
         print_json(fitted.to_json())
         return

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 from model import load_bundle
 from model.bundle import Bundle
@@ -16,7 +17,7 @@ from tests.unit.training.cases import small_case
 from training.loop.machine import fabric_of
 from training.loop.plan import Draw
 from training.loop.step import Pupil, Teacher
-from training.losses import Discriminators, Weights, discriminator_loss, generator_loss, total_loss
+from training.losses import Discriminators, Weights, discriminator_loss, generator_loss, total_loss, totals
 from training.sampling import Batch, Pattern, Sample, Sampler, Stage
 
 PATTERN = Pattern(sources=("T1", "T2"), targets=("FLAIR", "T1C"))
@@ -61,7 +62,7 @@ def _gradient(bundle: Bundle, batch: Batch, accumulate: int, weights: Weights) -
 
 
 @pytest.mark.slow
-def test_a_batch_in_parts_gives_the_gradient_of_the_whole(
+def test_a_batch_in_parts_or_on_two_machines_gives_the_gradient_of_the_whole(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In double precision, because in single the last bit decides about a kink of |x| or clamp here and there."""
@@ -73,6 +74,13 @@ def test_a_batch_in_parts_gives_the_gradient_of_the_whole(
     pieces = _gradient(bundle, batch, 4, weights)
     assert list(whole) == list(pieces)
     worst = max(float((g - pieces[n]).abs().max()) for n, g in whole.items())
+    assert worst < 1e-6
+    # Two machines with a half each: they agree on the divisors, and DDP takes the mean of their gradients.
+    halves = [batch.only(slice(0, 2)), batch.only(slice(2, 4))]
+    agreed = torch.stack([totals(half, weights, [0, 1]).stacked() for half in halves]).mean(dim=0)
+    monkeypatch.setattr(Fabric, "all_reduce", lambda self, data, **how: agreed)
+    one, other = (_gradient(bundle, half, 1, weights) for half in halves)
+    worst = max(float((g - (one[n] + other[n]) / 2).abs().max()) for n, g in whole.items())
     assert worst < 1e-6
 
 
