@@ -12,7 +12,7 @@ from model import Image
 
 _CELL_INCHES = 2.6
 _TILES = 8
-"""Squares along each side of the chessboard that shows both images in one."""
+"""Fields along each side of the chessboard that shows both images in one."""
 
 
 def draw_pair(path: Path, *, fixed: Image | None, moving: Image | None, title: str) -> None:
@@ -64,8 +64,8 @@ def _aspect(image: Image, axis: int) -> float:
 
 
 def _chessboard(one: npt.NDArray[np.float32], other: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Squares of one and the other in turn: edges that break show a shift."""
+    """Fields of one and the other in turn: edges that break show a shift."""
     rows, columns = np.indices(one.shape)
-    side = max(1, max(one.shape) // _TILES)
-    even = (rows // side + columns // side) % 2 == 0
+    high, wide = (max(1, side // _TILES) for side in one.shape)
+    even = (rows // high + columns // wide) % 2 == 0
     return np.where(even, one, other).astype(np.float32)
