@@ -18,7 +18,7 @@ from training.archive.inventory import Row
 from training.archive.pseudonyms import Pseudonyms
 from training.studies import SeriesFolder, classify_read, read_files
 
-_UID = re.compile(r"\b[0-2](?:\.\d+){4,}\b")
+_UID = re.compile(r"\b(?=[0-9.]{14})[0-2]\.\d+(?:\.\d+)+\b")
 
 
 def dicom_rows(

@@ -17,6 +17,7 @@ from medk2n_node.store import Store
 from model import ImagingError
 from tests.dicom_archive import identity
 from tests.objects import EXPLICIT, encoded
+from tests.unit.dicom_rules.slices import DWI_EPI, series
 from tests.unit.training.small_archive import AFFINE, small_archive, small_head
 from training.archive import Inventory, Place, new_salt, read_inventory, scan, write_inventory
 from training.archive.inventory import private_file
@@ -131,6 +132,38 @@ def test_two_patients_under_one_study_uid_are_not_used(tmp_path: Path) -> None:
     rows = scanned(tmp_path).rows
     assert [row.because for row in rows] == ["two_patients", "two_patients"]
     assert "2 different patients" in rows[0].reasons[0]
+
+
+def test_a_missing_slice_is_told_without_the_object_or_its_file(tmp_path: Path) -> None:
+    small_archive(tmp_path, {1: ("T1", "T2")})
+    (tmp_path / "001" / "1-T1" / "0005.dcm").unlink()
+    rows = {row.contrast: row for row in scanned(tmp_path).rows}
+    assert (rows["T1"].because, rows["T2"].chosen) == ("geometry", True)
+    (sentence,) = [reason for reason in rows["T1"].reasons if "missing" in reason]
+    assert "1 slice is missing, the first between instance #" in sentence
+    assert ".dcm" not in sentence and "2.25." not in sentence
+
+
+def test_an_adc_in_the_series_of_its_trace_is_a_row_of_its_own_and_read_as_such(tmp_path: Path) -> None:
+    trace = {**DWI_EPI}
+    map_ = {**DWI_EPI, "ImageType": ["DERIVED", "PRIMARY", "DIFFUSION", "ADC", "ND"], "DiffusionBValue": None}
+    mixed = [*series(attributes=trace, count=8), *series(attributes=map_, count=8)]
+    for number, image in enumerate(mixed):
+        image.StudyInstanceUID, image.SeriesInstanceUID = (
+            mixed[0].StudyInstanceUID,
+            mixed[0].SeriesInstanceUID,
+        )
+        image.FrameOfReferenceUID = mixed[0].FrameOfReferenceUID
+        image.PatientID = "P1"
+        if number >= 8:
+            del image.DiffusionBValue
+            image.PixelData = (np.frombuffer(image.PixelData, np.uint16) + 5).tobytes()
+        image.save_as(tmp_path / f"{number:02d}.dcm", enforce_file_format=True)
+    rows = {row.contrast: row for row in scanned(tmp_path).rows}
+    assert set(rows) == {"DWI", "ADC"} and all(row.chosen for row in rows.values())
+    assert rows["DWI"].series != rows["ADC"].series and rows["DWI"].study == rows["ADC"].study
+    images = {contrast: read_row(row, Pseudonyms(salt=SALT)).array for contrast, row in rows.items()}
+    assert np.array_equal(images["ADC"], images["DWI"] + 5) and images["DWI"].shape[0] == 8
 
 
 @pytest.mark.parametrize(
