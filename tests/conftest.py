@@ -57,3 +57,10 @@ def store(node_config: Config) -> Iterator[Store]:
     opened = open_store(node_config)
     yield opened
     opened.close()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: whole files go to one process, and a long one begun last would be waited for."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
