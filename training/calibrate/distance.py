@@ -49,5 +49,5 @@ def fit_distance(learned: Mapping[str, Sequence[Floats]]) -> Distance | None:
 
 
 def threshold_of(distances: Mapping[str, float]) -> float:
-    """The limit from the largest distance of each patient that took no part in the fit."""
-    return MARGIN * max(distances.values())
+    """The limit from the largest distance of each patient that took no part in the fit; never below what is usual."""
+    return MARGIN * max(1.0, *distances.values())

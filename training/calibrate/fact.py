@@ -28,6 +28,8 @@ Progress = Callable[[str, float], None]
 ALPHA, DELTA = 0.1, 0.1
 #: Slices of a case that are measured, and that a distance is fitted on.
 SLICES, SLICES_LEARNED = 8, 4
+#: Patients that a limit (of the distance, of the expected error) needs: fewer do not say what is too much.
+LEAST_PATIENTS = 5
 #: Cases that a distance is fitted on at most; more of them change it little.
 LEARNED = 80
 
@@ -118,7 +120,7 @@ def calibrate(
     Raises:
         TrainingError: no case of `calibration` shows two contrasts that the network knows.
     """
-    rows = _measured(bundle, calibration, slices, progress, "calibration")
+    rows = measured(bundle, calibration, slices, progress, "calibration")
     if not rows:
         raise TrainingError(
             code="no_calibration",
@@ -129,19 +131,15 @@ def calibrate(
     fact: dict[str, Any] = {
         "alpha": alpha,
         "delta": delta,
-        "entries": _entries(rows, alpha, delta, exchangeable),
+        "entries": entries_of(rows, alpha, delta, exchangeable),
         "distance": _distance(bundle, learned, [*calibration, *checked], progress),
         "quality": _floors(rows),
     }
-    unseen = [row for row in _measured(bundle, checked, slices, progress, "check") if row.site == UNKNOWN]
-    return Calibrated(
-        fact=fact,
-        covered=_covered(fact, unseen),
-        words=_words(fact, exchangeable),
-    )
+    unseen = [row for row in measured(bundle, checked, slices, progress, "check") if row.site == UNKNOWN]
+    return Calibrated(fact=fact, covered=covered_by(fact, unseen), words=_words(fact, exchangeable))
 
 
-def _measured(
+def measured(
     bundle: Bundle, cases: Sequence[Case], slices: int, progress: Progress, stage: str
 ) -> list[Ratios]:
     """Every set of sources of every case, as of the unknown site and as of its own where the bundle knows it."""
@@ -168,7 +166,9 @@ def _by_patient(rows: Sequence[Ratios]) -> list[Floats]:
     return [np.concatenate(parts) for parts in whose.values()]
 
 
-def _entries(rows: Sequence[Ratios], alpha: float, delta: float, exchangeable: bool) -> list[dict[str, Any]]:
+def entries_of(
+    rows: Sequence[Ratios], alpha: float, delta: float, exchangeable: bool
+) -> list[dict[str, Any]]:
     """One entry per (target, sources, site), and one per (target, any sources, site)."""
     groups: dict[Key, list[Ratios]] = defaultdict(list)
     for row in rows:
@@ -193,13 +193,15 @@ def _entries(rows: Sequence[Ratios], alpha: float, delta: float, exchangeable: b
 
 
 def _floors(rows: Sequence[Ratios]) -> dict[str, Any]:
-    """Target -> the expected error above which it abstains: a margin above the worst patient."""
+    """Target -> the expected error above which it abstains: a margin above the worst of LEAST_PATIENTS or more."""
     out = {}
     for target in sorted({row.target for row in rows}):
         worst: dict[str, float] = {}
         for row in rows:
             if row.target == target:
                 worst[row.patient] = max(worst.get(row.patient, 0.0), row.expected)
+        if len(worst) < LEAST_PATIENTS:
+            continue
         out[target] = {"worst": round(MARGIN * max(worst.values()), 4), "patients": len(worst)}
     return out
 
@@ -208,6 +210,8 @@ def _distance(
     bundle: Bundle, learned: Sequence[Case], others: Sequence[Case], progress: Progress
 ) -> dict[str, Any] | None:
     """Fitted on cases that were trained on, its limit from patients that were not; None where either is too few."""
+    if len({case.patient_key for case in others}) < LEAST_PATIENTS:
+        return None
     every = max(1, -(-len(learned) // LEARNED))
     seen: dict[str, list[Floats]] = defaultdict(list)
     for number, case in enumerate(learned[::every]):
@@ -249,7 +253,8 @@ def _features(bundle: Bundle, case: Case) -> Iterator[tuple[str, Floats]]:
             yield contrast, run.features[0]
 
 
-def _covered(fact: dict[str, Any], rows: Sequence[Ratios]) -> tuple[Covered, ...]:
+def covered_by(fact: dict[str, Any], rows: Sequence[Ratios]) -> tuple[Covered, ...]:
+    """Coverage of the intervals of a fact on measurements of patients that it was not made of."""
     known = read_calibration(fact)
     assert known is not None  # the fact was made here
     groups: dict[tuple[str, tuple[str, ...]], list[Ratios]] = defaultdict(list)
@@ -290,5 +295,8 @@ def _words(fact: dict[str, Any], exchangeable: bool) -> tuple[str, ...]:
             " their factors are what these patients showed, without a guarantee."
         )
     if fact["distance"] is None:
-        words.append("No distance to the training images was fitted: too few cases of any contrast.")
+        words.append(
+            "No distance to the training images was fitted: too few cases of any contrast, or fewer than"
+            f" {LEAST_PATIENTS} patients that never trained."
+        )
     return tuple(words)

@@ -92,8 +92,9 @@ def bundle() -> Bundle:
 
 
 def test_a_calibration_of_few_patients_is_empirical_and_a_bundle_takes_it(
-    bundle: Bundle, tmp_path: Path
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("training.calibrate.fact.LEAST_PATIENTS", 2)
     found = calibrate(
         bundle,
         learned=[small("a", "T1", "T2"), small("b", "T1", "T2")],
@@ -142,6 +143,9 @@ def test_patients_that_helped_to_choose_the_model_guarantee_nothing_however_many
     assert all(e["factor"] > e["empirical"] and e["patients"] == 25 for e in sure.fact["entries"])
     chosen = calibrate(bundle, learned=[], calibration=many, exchangeable=False)
     assert all(e["factor"] is None for e in chosen.fact["entries"])
+    assert chosen.fact["quality"]["T1"] == {"worst": 0.15, "patients": 25}
+    few = calibrate(bundle, learned=[], calibration=many[:4])
+    assert few.fact["quality"] == {}, "four patients do not say what is too much"
     assert "took part in choosing the model" in chosen.words[1]
 
 
