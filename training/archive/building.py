@@ -45,7 +45,9 @@ Progress = Callable[[str, int, int], None]
 SEED = 20260214
 WAY = 1
 """Counts up when the preparation itself changes: archives are then made anew."""
-ONE_CONTRAST = "one_contrast"
+ONE_CONTRAST, FAILED = "one_contrast", "failed"
+UNFORESEEN = (ArithmeticError, AssertionError, LookupError, RuntimeError, TypeError, ValueError)
+"""What the libraries underneath raise for one odd study; it must not keep the thousand others from being prepared."""
 
 
 def prepare_archive(
@@ -77,7 +79,10 @@ def prepare_archive(
         studies = inventory.studies()
         for done, rows in enumerate(studies.values()):
             progress("studies", done, len(studies))
-            _prepare_study(rows, out, inventory.pseudonyms)
+            try:
+                _prepare_study(rows, out, inventory.pseudonyms)
+            except UNFORESEEN as error:
+                _note_failure(rows[0], out, error)
         progress("studies", len(studies), len(studies))
         cases = _cases(out)
         if not cases:
@@ -182,6 +187,25 @@ def _note_study(
         "reason": f"The study shows {shows}{after}: a translation needs two contrasts of one head.",
         "picture": None,
         "work": work,
+    }
+    _write(out / EXCLUDED / f"{name}.json", note)
+
+
+def _note_failure(row: Row, out: Path, error: Exception) -> None:
+    """Without the key of the work, so that the next run tries again; without the words, which may quote anything."""
+    name = f"{row.patient[:8]}-{row.study[:8]}"
+    at = error.__traceback__
+    while at is not None and at.tb_next is not None:
+        at = at.tb_next
+    place = "" if at is None else f" in {Path(at.tb_frame.f_code.co_filename).name}:{at.tb_lineno}"
+    note = {
+        "case": name,
+        "patient": row.patient,
+        "site": row.site,
+        "contrast": None,
+        "code": FAILED,
+        "reason": f"The study could not be prepared ({type(error).__name__}{place}).",
+        "picture": None,
     }
     _write(out / EXCLUDED / f"{name}.json", note)
 

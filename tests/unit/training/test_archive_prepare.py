@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nibabel
@@ -17,16 +18,25 @@ import pytest
 from PIL import Image as Picture
 
 from medk2n_node.cli import main
+from model import CONTRASTS, Image, synthesis
 from tests.unit.training.cases import head_case
-from tests.unit.training.small_archive import AFFINE, small_archive, small_head
+from tests.unit.training.small_archive import (
+    AFFINE,
+    quick_brain_mask,
+    quick_register,
+    small_archive,
+    small_head,
+)
 from training.archive import (
     SPLITS,
     Archive,
     Place,
     Shares,
+    building,
     load_case,
     open_archive,
     prepare_archive,
+    prepare_images,
     salt_of,
     save_case,
     scan,
@@ -234,6 +244,67 @@ def test_a_blank_series_and_a_copy_of_another_are_left_out(tmp_path: Path) -> No
     assert tuple(case.contrasts) == ("T1", "T2")
     told = {note["contrast"]: (note["code"], bool(note["picture"])) for note in archive.manifest["excluded"]}
     assert told == {"FLAIR": ("blank", True), "T1C": ("copy", True)}
+
+
+def test_a_study_on_which_a_library_fails_is_listed_and_tried_again_and_the_others_are_made(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = building.prepare_images
+
+    def odd(images: Any, **options: Any) -> Any:
+        if set(images) == {"T1", "FLAIR"}:
+            raise RuntimeError("Petra Muster's image is odd")
+        return real(images, **options)
+
+    monkeypatch.setattr(building, "prepare_images", odd)
+    archive = prepared(source, tmp_path / "out")
+    assert len(archive.manifest["cases"]) == 2
+    (note,) = [one for one in archive.manifest["excluded"] if one["code"] == "failed"]
+    assert "RuntimeError in test_archive_prepare.py:" in note["reason"] and "Petra" not in note["reason"]
+    monkeypatch.setattr(building, "prepare_images", real)
+    archive = prepared(source, tmp_path / "out")
+    assert len(archive.manifest["cases"]) == 3
+    assert [one["code"] for one in archive.manifest["excluded"]] == ["one_contrast"]
+
+
+class Seen(Exception):
+    """Carries what the node was about to hand to the network."""
+
+
+@pytest.mark.parametrize("contrasts", [("T1", "T2", "FLAIR"), ("T2", "FLAIR"), ("T2", "ADC")])
+def test_training_sees_to_the_bit_what_the_node_hands_to_the_network(
+    contrasts: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = {}
+    for number, contrast in enumerate(contrasts):
+        affine = AFFINE.copy()
+        affine[:3, 3] += number * 1.3  # every series on a grid of its own
+        affine[0, 0] = affine[1, 1] = 1.25 + 0.4 * number
+        images[contrast] = Image(array=small_head(1, contrast).astype(np.float32), affine=affine)
+    case = prepare_images(images, name="one").case
+    assert case is not None
+
+    def stop(bundle: object, stack: object, *rest: object, **options: object) -> None:
+        raise Seen(stack)
+
+    monkeypatch.setattr(synthesis, "brain_mask", quick_brain_mask)
+    monkeypatch.setattr(synthesis, "register", quick_register)
+    monkeypatch.setattr(synthesis, "decode", stop)
+    table = {one: dict.fromkeys(CONTRASTS, 0.0) for one in CONTRASTS}
+    network = SimpleNamespace(config=SimpleNamespace(sites=("unknown",)))
+    bundle: Any = SimpleNamespace(contrasts=CONTRASTS, key_preference=table, network=network)
+    with pytest.raises(Seen) as caught:
+        synthesis.synthesize(images, ("T1C",), bundle, reference=MASK_ORDER_FIRST[contrasts])
+    stack = caught.value.args[0]
+    assert set(stack.arrays) == set(case.contrasts) == set(contrasts)
+    for contrast in contrasts:
+        assert np.array_equal(stack.arrays[contrast].astype(np.float16), case.contrasts[contrast])
+    assert np.array_equal(stack.brain, case.brain)
+    levels = [case.level_features(contrast) for contrast in CONTRASTS if contrast in contrasts]
+    assert np.allclose(stack.levels.numpy(), levels, atol=1e-6)
+
+
+MASK_ORDER_FIRST = {("T1", "T2", "FLAIR"): "T1", ("T2", "FLAIR"): "FLAIR", ("T2", "ADC"): "T2"}
 
 
 def test_a_lesion_comes_along_on_the_grid_of_the_case(tmp_path: Path) -> None:
