@@ -14,7 +14,7 @@ from pathlib import Path
 from model import load_bundle
 from model.personal.pfm import UNKNOWN
 from training.archive import Case, load_case
-from training.calibrate.fact import ALPHA, DELTA, Covered, calibrate, covered_by, entries_of, measured
+from training.calibrate.fact import ALPHA, DELTA, Covered, calibrate, covered_by, entries_of
 from training.calibrate.sealing import seal_calibrated
 from training.demonstration import SITES, VALIDATION, site_of
 
@@ -46,7 +46,7 @@ def main() -> None:
     found = calibrate(
         bundle, learned=learned, calibration=apart, exchangeable=False, slices=a.slices, progress=progress
     )
-    rows = [r for r in measured(bundle, apart, a.slices, progress, "halves") if r.site == UNKNOWN]
+    rows = [row for row in found.rows if row.site == UNKNOWN]
     patients = sorted({row.patient for row in rows})
     covered: list[Covered] = []
     for half in (0, 1):

@@ -62,12 +62,13 @@ class Calibrated:
 
     Attributes:
         fact: for the bundle's manifest. covered: on patients that took no part in it, empty where there are none.
-        words: what a person should know of it.
+        words: what a person should know of it. rows: the measurements that the fact was made of.
     """
 
     fact: dict[str, Any]
     covered: tuple[Covered, ...] = ()
     words: tuple[str, ...] = field(default_factory=tuple)
+    rows: tuple[Ratios, ...] = ()
 
     def mean_coverage(self, scaled: bool = True) -> float | None:
         """Mean over the rows of `covered`."""
@@ -136,7 +137,9 @@ def calibrate(
         "quality": _floors(rows),
     }
     unseen = [row for row in measured(bundle, checked, slices, progress, "check") if row.site == UNKNOWN]
-    return Calibrated(fact=fact, covered=covered_by(fact, unseen), words=_words(fact, exchangeable))
+    return Calibrated(
+        fact=fact, covered=covered_by(fact, unseen), words=_words(fact, exchangeable), rows=tuple(rows)
+    )
 
 
 def measured(
