@@ -57,12 +57,14 @@ def scan(
         trees[place.site, tree] += 1
         if trees[place.site, tree] > 1:  # north/images beside south/images
             tree = f"{tree} {trees[place.site, tree]}"
-        step = _Counter(len(files), progress)
         volumes = [path for path in files if is_nifti(path)]
+        others = [path for path in files if not is_nifti(path)]
+        # The others are looked at twice: whose study each is, then study by study.
+        step = _Counter(len(volumes) + 2 * len(others), progress)
         rows += nifti_rows(
             volumes, site=place.site, pseudonyms=names, root=place.folder, tree=tree, look=step
         )
-        studies, skipped = files_by_study([path for path in files if not is_nifti(path)])
+        studies, skipped = files_by_study(others, look=step)
         left_out.update(_QUOTED.sub("", one.reason) for one in skipped)
         step.done += len(skipped)
         for paths in studies.values():

@@ -259,6 +259,19 @@ def test_folders_of_one_name_at_two_sites_stay_apart_and_a_folder_named_twice_co
     assert (told["series"], told["sites"]) == (2, {"a": 1})
 
 
+def test_progress_runs_to_its_end_whatever_the_files_are(hospital: Path, tmp_path: Path) -> None:
+    small_archive(tmp_path / "in", {1: ("T1", "T2")})
+    volume(tmp_path / "in" / "case" / "T1.nii.gz")
+    (tmp_path / "in" / "notes.txt").write_text("nothing")
+    told: list[tuple[int, int]] = []
+    scan(
+        [Place(folder=tmp_path / "in")],
+        salt=SALT,
+        progress=lambda stage, done, total: told.append((done, total)),
+    )
+    assert told == sorted(told) and told[-1] == (43, 43) and told[0][0] == 1
+
+
 def test_a_place_without_images_and_a_damaged_inventory_are_refused(hospital: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "notes.txt").write_text("nothing")
