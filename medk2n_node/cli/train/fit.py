@@ -115,7 +115,15 @@ def fit(
     remarks().print("loading", style="dim")
     from dataclasses import replace
 
-    from training.fitting import SCRATCH, Request
+    from training.errors import TrainingError
+
+    try:
+        from training.fitting import SCRATCH, Request
+    except ModuleNotFoundError as error:
+        raise TrainingError(
+            code="extra", subject=str(error.name), reason="it is not installed: training needs more than the node does",
+            cure="Run `make train`, or install medk2n[train]",
+        ) from error  # fmt: skip
 
     if start != SCRATCH and not resume:
         from medk2n_node.models import find
