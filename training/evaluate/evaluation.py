@@ -316,7 +316,10 @@ def _measure(
 
 
 def _not_checked(rows: Sequence[Row], every: int) -> list[str]:
-    out = ["No radiologist has looked at these images; no figure here measures diagnostic value."]
+    out = [
+        "No radiologist has looked at these images; no figure here measures diagnostic value.",
+        "How often the truth lies in the stated interval is measured by `medk2n train calibrate`, not here.",
+    ]
     if every > 1:
         out.append(
             f"Only every {every}th slice was computed (of thin volumes fewer were left out, at least {LEAST_SLICES} "

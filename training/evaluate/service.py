@@ -222,6 +222,6 @@ def ablate_trained(
         methods, judged.cases, patterns([c for c in judged.contrasts if c in methods[0].contrasts]), every=every,
         report=report, progress=lambda done, of: progress("evaluating", done, of),
         facts={**judged.facts, "protocol": PROTOCOL, "seeds": list(seeds), "versions": versions(),
-               "steps": {m.name: m.bundle.manifest["training"] for m in methods}},
-        not_checked=(*judged.remarks, "Rows from scratch have no judge of identity: B4 differs from B3 by nothing."),
+               "steps": {f"{m.name}, seed {m.seed}": m.bundle.manifest["training"]["steps"] for m in methods}},
+        not_checked=(*judged.remarks, "B4 adds CMIM only where the packaged model brings a judge of identity."),
     )  # fmt: skip
