@@ -142,10 +142,45 @@ def resample(
     Args:
         transform: maps points of the fixed space to the moving space (SimpleITK's convention).
         order: 0 nearest, 1 linear, 3 cubic B-spline; cubic results are clipped to the range of `moving`.
+
+    Where every voxel of the grid is a voxel of an image that is not moved, in any order of the axes, its values stay as
+    they are to the bit: a spline would leave traces where a publisher's mask left zeros, and what was masked could not
+    be told any more.
     """
+    exact = _same_voxels(moving, fixed) if _still(transform) else None
+    if exact is not None:
+        return Image(array=exact, affine=fixed.affine, frame_of_reference=fixed.frame_of_reference)
     kinds = {0: sitk.sitkNearestNeighbor, 1: sitk.sitkLinear, 3: sitk.sitkBSpline}
     out = sitk.Resample(to_sitk(moving), grid_of(fixed), transform, kinds[order], fill, sitk.sitkFloat32)
     array = sitk.GetArrayFromImage(out)
     if order == 3:
         array = np.clip(array, float(moving.array.min()), float(moving.array.max()))
     return Image(array=array, affine=fixed.affine, frame_of_reference=fixed.frame_of_reference)
+
+
+def _still(transform: sitk.Transform) -> bool:
+    """Whether a rigid transform moves no point: not the origin, and not the ends of the axes."""
+    points = [(0.0, 0.0, 0.0), (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)]
+    return all(transform.TransformPoint(point) == point for point in points)
+
+
+def _same_voxels(moving: Image, fixed: Image) -> FloatArray | None:
+    """The values of `moving` at the voxels of `fixed`, None where one of these is not a voxel of `moving`."""
+    shift = np.linalg.inv(moving.affine) @ fixed.affine  # index of fixed -> index of moving
+    turn, offset = np.rint(shift[:3, :3]).astype(int), np.rint(shift[:3, 3]).astype(int)
+    if not np.allclose(shift[:3, :3], turn, atol=1e-5) or not np.allclose(shift[:3, 3], offset, atol=1e-3):
+        return None
+    if (np.abs(turn).sum(axis=0) != 1).any() or (np.abs(turn).sum(axis=1) != 1).any():
+        return None
+    source = np.abs(turn).argmax(axis=1)  # which index of fixed runs along each index of moving
+    places = []
+    for axis in range(3):
+        place = turn[axis, source[axis]] * np.arange(fixed.array.shape[2 - source[axis]]) + offset[axis]
+        if place.min() < 0 or place.max() >= moving.array.shape[2 - axis]:
+            return None
+        places.append(place)
+    # Indices run (column, row, slice), arrays the other way round.
+    taken = moving.array[np.ix_(*places[::-1])]
+    return np.ascontiguousarray(
+        taken.transpose([2 - int(np.flatnonzero(source == 2 - k)[0]) for k in range(3)])
+    )

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 from model import Image
 from model.imaging import brain_mask, resample
 from model.imaging.grid import pose_of, posed, working_grid
-from model.imaging.image import resample_parallel
+from model.imaging.image import grid_of, resample_parallel, to_sitk
 from model.synthesis import _filled
 
 
@@ -76,3 +76,18 @@ def test_the_coarse_mask_overlaps_the_whole_method_s_and_a_stripped_image_is_its
     stripped = brain_mask(image.with_array(array * fine.mask), subject="T1", coarse=True)
     assert stripped.stripped and not stripped.coarse
     assert (stripped.mask & ~fine.mask).sum() < 0.01 * fine.mask.sum()
+
+
+@pytest.mark.parametrize("plane", ["axial", "coronal", "sagittal"])
+def test_an_image_that_is_not_moved_keeps_its_values_to_the_bit_in_any_order_of_the_axes(plane: str) -> None:
+    image = volume((12, 18, 24), (1.0, 1.5, 2.0), 0.0)
+    image.array[:, :6] = 0.0  # what a publisher masked
+    other = posed(image, pose_of(image, plane))
+    still, moved = sitk.Transform(3, sitk.sitkIdentity), sitk.Euler3DTransform()
+    moved.SetTranslation((0.3, 0.0, 0.0))
+    assert np.array_equal(resample(image, other, still).array, other.array)
+    assert np.array_equal(resample(other, image, still, order=0).array, image.array)
+    traces = resample(image, other, moved).array
+    assert (traces != 0).sum() > (image.array != 0).sum(), "a spline leaves traces"
+    spline = sitk.Resample(to_sitk(image), grid_of(other), still, sitk.sitkBSpline, 0.0, sitk.sitkFloat32)
+    assert np.allclose(sitk.GetArrayFromImage(spline), other.array, atol=1e-4)
