@@ -95,9 +95,11 @@ def strangeness(bundle: Bundle, sources: tuple[str, ...], run: Decoded) -> Stran
 
 def interval_of(bundle: Bundle, target: str, sources: tuple[str, ...], site: str) -> Interval:
     """The interval's factor: of the fact `calibration`, else `interval_factor`, else 1 and uncalibrated."""
-    if bundle.calibration is not None and bundle.calibration.entries:
-        return bundle.calibration.interval(target, sources, site)
     factor = bundle.interval_factor
+    if bundle.calibration is not None:
+        found = bundle.calibration.interval(target, sources, site)
+        if found.patients or factor is None:
+            return found
     if factor is None:
         return Interval(
             factor=1.0, calibrated=False, patients=0, words="The uncertainty interval is uncalibrated."

@@ -219,3 +219,14 @@ def test_the_quality_floor_of_a_target_outranks_a_laxer_one_of_the_bundle(
 ) -> None:
     strict = _flair(monkeypatch, replace(bundle, calibration=replace(KNOWN, worst={"FLAIR": 1e-4})))
     assert strict.abstained and "is above 0.00." in strict.reasons[-1]
+
+
+def test_the_factor_of_the_whole_bundle_is_the_last_that_is_asked(bundle: Bundle) -> None:
+    from model.verdict import interval_of
+
+    older = replace(bundle, interval_factor=1.8, calibration=KNOWN)
+    assert interval_of(older, "FLAIR", ("T1",), "unknown").factor == 1.1
+    last = interval_of(older, "ADC", ("T1",), "unknown")
+    assert (last.factor, last.calibrated) == (1.8, True)
+    none = interval_of(replace(older, interval_factor=None), "ADC", ("T1",), "unknown")
+    assert none.words == "The uncertainty interval is uncalibrated."
