@@ -5,14 +5,19 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from model import load_bundle
+from model.network import MedK2N
+from tests.unit.training.cases import small_case
 from tests.unit.training.short_run import RECIPE, run
-from training.loop import load_state, read_log
+from training.loop import grown_config, load_state, read_log, train
 from training.loop.checkpoint import Log
+from training.losses import Weights
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -70,3 +75,26 @@ def test_lines_beyond_the_saved_state_are_cut_off(tmp_path: Path) -> None:
     again = Log(tmp_path / "loss.csv", length)
     again.write({"step": 2, "loss": 0.4})
     assert (tmp_path / "loss.csv").read_text().split() == ["step,loss", "1,0.5", "2,0.4"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", [{"adapt": "lora"}, {"grow": "site:new"}, {"grow": "contrast:SWI"}])
+def test_adapters_and_new_rows_resume_exactly(tmp_path: Path, way: dict[str, str]) -> None:
+    begin = load_bundle().network
+    recipe = grown_config(replace(RECIPE, steps=3, evaluate_every=3, weights=Weights(), **way), begin)
+    cases = [small_case(name, ("T1", "FLAIR", "SWI") if "contrast:SWI" in way.values() else ("T1", "FLAIR"), 0.9)
+             for name in "ab"]  # fmt: skip
+
+    def go(out: Path, budget_s: float) -> MedK2N:
+        return train(
+            recipe, cases, [1.0] * 2, [], out, evaluate=lambda network: {"mean": 1.0},
+            key_score=lambda network: network.key_score.clone() + 1, report=lambda line: None, begin=begin,
+            budget_s=budget_s, sites=[1, 1],
+        )  # fmt: skip
+
+    whole = go(tmp_path / "whole", 1e9)
+    go(tmp_path / "parts", 0.0)  # stops after its first step, and measures what the whole run did not
+    resumed = go(tmp_path / "parts", 1e9)
+    for name, tensor in whole.state_dict().items():
+        assert torch.equal(tensor, resumed.state_dict()[name]), name
+    assert (tmp_path / "whole" / "loss.csv").read_bytes() == (tmp_path / "parts" / "loss.csv").read_bytes()
