@@ -23,7 +23,7 @@ BLOCK = re.compile(r"(<!-- made by docs/build\.py: (?P<name>[a-z-]+) -->\n).*?(<
 
 
 # What comes with psycopg[binary] and with sqlalchemy[asyncio] (dbos imports the latter without declaring it).
-WITH_EXTRA = {"psycopg": ["psycopg-binary"], "sqlalchemy": ["greenlet"]}
+WITH_EXTRA = {"fsspec": ["aiohttp"], "psycopg": ["psycopg-binary"], "sqlalchemy": ["greenlet"]}
 
 
 def states_diagram() -> str:
@@ -106,7 +106,7 @@ def dependencies() -> str:
     from medk2n_node.installation.environment import pins
 
     locked: set[str] = set()
-    for name in ("torch", "lock", "demo", "test"):
+    for name in ("torch", "lock", "demo", "train", "test"):
         locked |= set(pins((DOCS.parent / "requirements" / f"{name}.txt").read_text(encoding="utf-8")))
     needed_by: dict[str, set[str]] = {}
     for package in locked:

@@ -143,6 +143,13 @@ def meet(conv: nn.Conv2d, coarse: Tensor, fine: Tensor) -> Tensor:
     return nn.functional.conv2d(fine, second).add_(enlarged)
 
 
+def together(x: Tensor, *convs: nn.Conv2d) -> tuple[Tensor, ...]:
+    """The results of several 1x1 convolutions of one map, which is read once."""
+    weight = torch.cat([conv.weight for conv in convs])
+    bias = torch.cat([conv.bias for conv in convs if conv.bias is not None])
+    return nn.functional.conv2d(x, weight, bias).split([conv.out_channels for conv in convs], dim=1)
+
+
 def each_target(target: Tensor, batch: int) -> Tensor:
     """Embeddings (N, E) of the targets for (slice, target) samples: (B*N, E), or (1, E) where there is one target."""
     return target if len(target) == 1 else target.repeat(batch, 1)

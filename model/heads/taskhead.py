@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers import ConvBlock, each_target, meet, start_at
+from model.layers import ConvBlock, each_target, meet, start_at, together
 
 #: Residual to the sources, direct regression, Haar sub-bands.
 HEADS = ("residual", "direct", "haar")
@@ -93,11 +93,7 @@ class TaskHeadNet(nn.Module):
         low = self.to_full(middle)
         x = self.full_block(meet(self.meet_full, low, fine.flatten(0, 1)), condition, site)
         # The 1x1 convolutions of the first head and of the interval read the image once.
-        gain, widths = F.conv2d(
-            x,
-            torch.cat([self.residual.weight, self.widths.weight]),
-            torch.cat([self.residual.bias, self.widths.bias]),
-        ).split([3, 2], dim=1)
+        gain, widths = together(x, self.residual, self.widths)
         first = gain[:, 0:1] * key.flatten(0, 1) + gain[:, 1:2] * mix.flatten(0, 1) + gain[:, 2:3]
         images = torch.cat([first, self.direct(x), inverse_haar(self.haar(low))], dim=1)
         below, above = F.softplus(widths).chunk(2, dim=1)

@@ -49,7 +49,9 @@ class MultiScaleNet(nn.Module):
     def forward(self, levels: list[Tensor], shift: Tensor, site: Tensor | None = None) -> Tensor:
         """Levels (B, neck, ...), each shifted by (B, neck), and site codes (B, S) or (1, S) -> (B, D, h, w)."""
         laterals = [
-            conv(level).add_(nn.functional.linear(shift, conv.weight.flatten(1))[:, :, None, None])
+            conv(level).add_(
+                nn.functional.linear(shift, torch.as_tensor(conv.weight).flatten(1))[:, :, None, None]
+            )
             for conv, level in zip(self.laterals, levels, strict=True)
         ]
         fine = self.fine(laterals[0], site=site)

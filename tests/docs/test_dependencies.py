@@ -20,7 +20,7 @@ PACKAGES = ("medk2n_node", "dicom_rules", "model", "training")
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 DOCUMENT = (REPOSITORY / "docs" / "dependencies.md").read_text(encoding="utf-8")
 LOCKS = {name: pins((REPOSITORY / "requirements" / f"{name}.txt").read_text(encoding="utf-8"))
-         for name in ("torch", "lock", "demo", "test", "dev")}  # fmt: skip
+         for name in ("torch", "lock", "demo", "train", "test", "dev")}  # fmt: skip
 # Where a package of an extra is not installed, its import name is not known to importlib.
 IMPORT_NAMES = {"mamba_ssm": "mamba-ssm", "causal_conv1d": "causal-conv1d", "open_clip": "open-clip-torch"}
 # Loaded by another package, by name: SQLAlchemy loads the first, pydicom the others.
@@ -95,7 +95,7 @@ def test_every_declared_package_has_its_reason_and_no_other_has() -> None:
 
 def test_every_locked_package_is_documented() -> None:
     documented = set(reasons()) | set(re.findall(r"^\| ([a-z0-9-]+) \| [^|]+ \|$", DOCUMENT, re.MULTILINE))
-    for name in ("torch", "lock", "demo", "test"):
+    for name in ("torch", "lock", "demo", "train", "test"):
         assert set(LOCKS[name]) <= documented, name
 
 
@@ -105,7 +105,7 @@ def test_nothing_is_locked_that_nobody_needs() -> None:
 
 
 def test_the_locks_hold_every_declared_package_in_its_range() -> None:
-    for extra, lock in (("", "lock"), ("demo", "demo"), ("test", "test"), ("dev", "dev")):
+    for extra, lock in (("", "lock"), ("demo", "demo"), ("train", "train"), ("test", "test"), ("dev", "dev")):
         wanted = EXTRAS[extra] if extra else BASE
         have = LOCKS["torch"] | LOCKS["lock"] | LOCKS[lock]
         for name, requirement in wanted.items():
@@ -121,7 +121,7 @@ def test_no_package_is_locked_at_two_versions() -> None:
 
 
 def test_every_lock_but_torchs_carries_hashes() -> None:
-    for name in ("lock", "demo", "test", "dev"):
+    for name in ("lock", "demo", "train", "test", "dev"):
         text = (REPOSITORY / "requirements" / f"{name}.txt").read_text(encoding="utf-8")
         entries = re.split(r"^(?=[A-Za-z0-9])", text, flags=re.MULTILINE)[1:]
         assert entries
@@ -129,7 +129,7 @@ def test_every_lock_but_torchs_carries_hashes() -> None:
             assert "--hash=sha256:" in entry, entry.splitlines()[0]
 
 
-def test_torchvision_is_locked_for_the_tests_alone() -> None:
+def test_torchvision_is_locked_for_training_alone() -> None:
     """Beside a CPU build of PyTorch only model.torchvision_hook lets it load; the node never needs it."""
-    assert [name for name, lock in LOCKS.items() if "torchvision" in lock] == ["test"]
+    assert [name for name, lock in LOCKS.items() if "torchvision" in lock] == ["train"]
     assert str(EXTRAS["clip"]["torchvision"].specifier) == "==0.28.0"
