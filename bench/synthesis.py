@@ -220,13 +220,13 @@ def network_grid(rate: float, say: Say) -> list[dict[str, Any]]:
         network = a_network(encoder)
         say(f"network {encoder}, 256x256: GFLOP and seconds a slice, ratio to the floor")
         for k, n in wanted:
-            batch = tile(network, k, n, 256, 256, BATCH if encoder == "nano" else 2)
+            batch = tile(network, k, 256, 256, BATCH if encoder == "nano" else 2)
             x, levels = inputs(batch, k)
             arguments = (x, list(range(k)), list(range(3, 3 + n)), levels)
             with torch.inference_mode():
                 with FlopCounterMode(display=False) as counter:
                     network(*arguments)
-                spent = best_of(2, lambda given=arguments, made=network: made(*given)) / batch
+                spent = best_of(4, lambda given=arguments, made=network: made(*given)) / batch
             gflop = counter.get_total_flops() / 1e9 / batch
             row = {
                 "encoder": encoder, "sources": k, "targets": n, "slices_at_once": batch, "gflop": round(gflop, 2),
@@ -253,7 +253,7 @@ def line_through_slices(say: Say) -> dict[str, Any]:
     from model.slices import tile
 
     network, counts, spent = a_network("nano"), (8, 16, 32, 48), []
-    step = tile(network, 3, 1, 192, 160, BATCH)
+    step = tile(network, 3, 192, 160, BATCH)
     with torch.inference_mode():
         for count in counts:
             x, levels = inputs(count, 3, 192, 160)
@@ -297,7 +297,7 @@ def equal_peers(rate: float, say: Say) -> list[dict[str, Any]]:
         gflop, given = flops(build, width), torch.rand(BATCH, 9, 256, 256)
         given = given.to(memory_format=torch.channels_last)
         with torch.inference_mode():
-            spent = best_of(2, lambda made=network, x=given: made(x)) / BATCH
+            spent = best_of(4, lambda made=network, x=given: made(x)) / BATCH
         ratio = round(spent * rate / gflop, 2)
         row = {"name": name, "width": width, "gflop": round(gflop, 2), "seconds": round(spent, 4)}
         rows.append({**row, "ratio_to_floor": ratio})

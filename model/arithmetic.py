@@ -33,10 +33,12 @@ def arithmetic(device: str, precision: str = "fp32", deterministic: bool | None 
             reason=f"the network does not compute in it on {device}",
             cure="Use fp32, or bf16 on a CUDA device.",
         )
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(not cuda if deterministic is None else deterministic)
+    # `use_deterministic_algorithms` does the same and imports the compiler, which takes two seconds.
+    before = torch.get_deterministic_debug_mode()
+    wanted = not cuda if deterministic is None else deterministic
+    torch.set_deterministic_debug_mode("error" if wanted else "default")
     try:
         with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
             yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.set_deterministic_debug_mode(before)

@@ -136,11 +136,14 @@ def meet(conv: nn.Conv2d, coarse: Tensor, fine: Tensor) -> Tensor:
     """conv(cat(upsample(coarse), fine)) for a 1x1 convolution, without the concatenation.
 
     A 1x1 convolution and bilinear interpolation, whose weights sum to one, commute: the coarse part is convolved before
-    it is enlarged, at a quarter of the cost.
+    it is enlarged, at a quarter of the cost. N coarse maps in a row may share one fine map: (B*N, ...) and (B, ...).
     """
     first, second = conv.weight.split([coarse.shape[1], fine.shape[1]], dim=1)
     enlarged = upsample(nn.functional.conv2d(coarse, first, conv.bias))
-    return nn.functional.conv2d(fine, second).add_(enlarged)
+    met = nn.functional.conv2d(fine, second)
+    if len(met) == len(enlarged):
+        return met.add_(enlarged)
+    return (enlarged.unflatten(0, (len(met), -1)) + met[:, None]).flatten(0, 1)
 
 
 def together(x: Tensor, *convs: nn.Conv2d) -> tuple[Tensor, ...]:

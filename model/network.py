@@ -7,7 +7,7 @@ is; sources, targets, pairs and heads each go through in one batched call.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 import torch
@@ -145,7 +145,7 @@ class MedK2N(nn.Module):
         features = self.multiscale(
             levels, shift, code if len(code) == 1 else code.repeat_interleave(k, dim=0)
         )
-        fine = self.detail_fine(images) + self.detail_modality(label).repeat(batch, 1)[:, :, None, None]
+        fine = self.detail_fine(images).add_(self.detail_modality(label).repeat(batch, 1)[:, :, None, None])
         half = self.detail_half(fine)
         shape = (batch, k)
         return Encoded(
@@ -186,25 +186,38 @@ class MedK2N(nn.Module):
         site: Tensor,
     ) -> Prediction:
         """The targets from encoded sources; arguments as in `forward`."""
+        keys = self.keys(sources, targets) if keys is None else keys
+        if len(targets) > 1 and not self.training and encoded.feature.device.type == "cpu":
+            # No target reads another. One at a time its embedding folds into the weights and a smaller part of the
+            # caches is needed; all at once is for training and for GPUs, which want large batches.
+            return _joined(
+                [
+                    self.fuse(encoded, sources, [target], levels, [key], site)
+                    for target, key in zip(targets, keys, strict=True)
+                ]
+            )
         feature, fine, half, centre = encoded.feature, encoded.fine, encoded.half, encoded.centre
         batch, k, n = feature.shape[0], len(sources), len(targets)
-        keys = self.keys(sources, targets) if keys is None else keys
         code = self.site(site)
         e_target = self.target_embed.weight[targets]
         e_source = self.source_embed.weight[sources]
         gain, offset = (v[:, :, None, None, None] for v in self.level(levels, e_source, e_target, code))
 
         # Round A: every target from its key source alone.
-        key_feature, key_image = feature[:, keys], centre[:, keys]
-        first = self.taskhead(key_feature, fine[:, keys], half[:, keys], key_image, key_image, e_target, code)
+        key_image = _take(centre, keys)
+        alike = keys[:1] if len(set(keys)) == 1 else keys  # one detail path serves all targets with this key
+        first = self.taskhead(
+            _take(feature, keys), _take(fine, alike), _take(half, alike), key_image, key_image, e_target, code
+        )
         base = gain * first.images.mean(dim=2, keepdim=True) + offset
         base_errors = self.quality(base, first.shared, key_image, e_target)
         pairs = tuple((i, j) for j in range(n) for i in range(k) if i != keys[j])
         if not pairs:
             none = feature.new_zeros(batch, 0)
             images = gain * first.images + offset
+            below, above = first.interval()
             return Prediction(
-                images=images, base=base, below=first.below, above=first.above,
+                images=images, base=base, below=below, above=above,
                 errors=self.quality(images, first.shared, key_image, e_target), base_errors=base_errors,
                 w_global=none, tau=none, w_eff=feature.new_zeros(batch, 0, 1, *feature.shape[-2:]), pairs=(),
             )  # fmt: skip
@@ -215,49 +228,92 @@ class MedK2N(nn.Module):
         e_i, e_j = e_source[aux], e_target[wanted]
         pooled = feature.mean(dim=(3, 4))  # (B, K, D)
         error = base_errors.mean(dim=2).detach()  # (B, N, 2, h, w)
-        difference = (key_feature[:, wanted] - feature[:, aux]).abs().mean(dim=(3, 4))
+        of_key = [keys[j] for j in wanted]
+        difference = _differences(feature, of_key, aux)
         w_global, task, memory = self.preweight(
-            pooled[:, [keys[j] for j in wanted]], pooled[:, aux], difference, first.pooled[:, wanted], e_i, e_j,
+            pooled[:, of_key], pooled[:, aux], difference, first.pooled[:, wanted], e_i, e_j,
             error.mean(dim=(3, 4))[:, wanted], label,
         )  # fmt: skip
         history = self.history[[sources[i] for i in aux], [targets[j] for j in wanted]]
         tau, gate = self.threshold(w_global, memory, e_i, e_j, history)
         context = PairContext(task=task, memory=memory, gate=gate, w_global=w_global, tau=tau)
-        w_eff = self.effiweight(context, key_feature[:, wanted], feature[:, aux], error[:, wanted], e_i, e_j)
+        w_eff = self.effiweight(context, feature, error, of_key, aux, wanted, e_i, e_j)
 
         # Equation 8, normalised so that the representation does not drift with K: key 1, auxiliaries w_ij.
-        member = F.one_hot(torch.tensor(wanted, device=feature.device), n).to(feature.dtype)  # (P, N)
-        second = self.taskhead(
-            _blend(key_feature, feature[:, aux], w_eff, member),
-            _blend(fine[:, keys], fine[:, aux], _resize(w_eff, 4), member),
-            _blend(half[:, keys], half[:, aux], _resize(w_eff, 2), member),
-            key_image,
-            _blend(key_image, centre[:, aux], _resize(w_eff, 4), member),
-            e_target,
-            code,
-        )
+        parts = {factor: _parts(_resize(w_eff, factor), wanted, n) for factor in (1, 2, 4)}
+        blends = [
+            _blend(x, parts[factor], keys, pairs)
+            for x, factor in ((feature, 1), (fine, 4), (half, 2), (centre, 4))
+        ]
+        second = self.taskhead(*blends[:3], key_image, blends[3], e_target, code)
         images = gain * second.images + offset
+        below, above = second.interval()
         errors = self.quality(images, second.shared, key_image, e_target)
         return Prediction(
-            images=images, base=base, below=second.below, above=second.above, errors=errors,
+            images=images, base=base, below=below, above=above, errors=errors,
             base_errors=base_errors, w_global=w_global, tau=tau, w_eff=w_eff, pairs=pairs,
         )  # fmt: skip
 
 
+def _joined(each: list[Prediction]) -> Prediction:
+    """Predictions of one target each as one prediction."""
+    pairs = tuple((i, j) for j, one in enumerate(each) for i, _ in one.pairs)
+    return Prediction(
+        **{
+            field.name: torch.cat([getattr(one, field.name) for one in each], dim=1)
+            for field in fields(Prediction)
+            if field.name != "pairs"
+        },
+        pairs=pairs,
+    )
+
+
+def _take(x: Tensor, positions: list[int]) -> Tensor:
+    """(B, K, ...) -> (B, len(positions), ...); a view, not a copy, where all are the same."""
+    if len(set(positions)) == 1:
+        only = x[:, positions[0] : positions[0] + 1]
+        return only if len(positions) == 1 else only.expand(-1, len(positions), *x.shape[2:])
+    return x[:, positions]
+
+
+def _differences(feature: Tensor, one: list[int], other: list[int]) -> Tensor:
+    """Mean distance of the features of two sources, (B, K, D, h, w) -> (B, P, D); each two are compared once."""
+    couples = [(min(pair), max(pair)) for pair in zip(one, other, strict=True)]
+    distance = {
+        (a, b): (feature[:, a] - feature[:, b]).abs().mean(dim=(2, 3)) for a, b in dict.fromkeys(couples)
+    }
+    return torch.stack([distance[couple] for couple in couples], dim=1)
+
+
+def _parts(w: Tensor, wanted: list[int], count: int) -> Tensor:
+    """What each image is of its target's blend: w_ij / (1 + sum_i w_ij) for the pairs, then 1 / (1 + ...) for the keys.
+
+    Args:
+        w: (B, P, 1, h, w); wanted: the target of each pair; count: N.
+
+    Returns:
+        (B, P + N, 1, h, w).
+    """
+    member = F.one_hot(torch.tensor(wanted, device=w.device), count).to(w.dtype)  # (P, N)
+    key = 1 / (1 + torch.einsum("bpchw,pn->bnchw", w, member))
+    return torch.cat([w * key[:, wanted], key], dim=1)
+
+
 def _resize(w: Tensor, factor: int) -> Tensor:
     """(B, P, 1, h, w) -> (B, P, 1, h*factor, w*factor)."""
+    if factor == 1:
+        return w
     up = F.interpolate(w.flatten(0, 1), scale_factor=factor, mode="bilinear", align_corners=False)
     return up.unflatten(0, w.shape[:2])
 
 
-def _blend(key: Tensor, aux: Tensor, w: Tensor, member: Tensor) -> Tensor:
-    """(key + sum_i w_i aux_i) / (1 + sum_i w_i) for each target.
-
-    Args:
-        key: (B, N, C, h, w); aux: (B, P, C, h, w); w: (B, P, 1, h, w); member: (P, N) which pair is whose.
-    """
-    if member.shape[1] == 1:
-        return (key + (w * aux).sum(dim=1, keepdim=True)) / (1 + w.sum(dim=1, keepdim=True))
-    total = torch.einsum("bpchw,pn->bnchw", w * aux, member)
-    weight = torch.einsum("bpchw,pn->bnchw", w, member)
-    return (key + total) / (1 + weight)
+def _blend(x: Tensor, part: Tensor, keys: list[int], pairs: tuple[tuple[int, int], ...]) -> Tensor:
+    """The sum of each target's sources times their parts; (B, K, C, h, w), (B, P + N, 1, h, w) -> (B, N, C, h, w)."""
+    out = []
+    for j, key in enumerate(keys):
+        total = part[:, len(pairs) + j] * x[:, key]
+        for column, (i, jj) in enumerate(pairs):
+            if jj == j:
+                total = total.addcmul_(part[:, column], x[:, i])
+        out.append(total)
+    return out[0][:, None] if len(out) == 1 else torch.stack(out, dim=1)

@@ -23,14 +23,14 @@ from model.network import MedK2N
 LOOP_MARGIN = 0.03
 
 
-#: No tensor of a tile on a CPU is larger: the C library asks the system for larger blocks anew each time, and the
-#: system clears them page by page, which costs up to a third of the network's time.
-TILE_BYTES = 32 << 20
+#: No tensor of a tile on a CPU is larger: the C library hands larger blocks back to the system and asks for them anew
+#: each time, and the system clears them page by page, which costs up to a third of the network's time.
+TILE_BYTES = 24 << 20
 
 
-def tile(network: MedK2N, sources: int, targets: int, height: int, width: int, most: int) -> int:
+def tile(network: MedK2N, sources: int, height: int, width: int, most: int) -> int:
     """How many slices go through the network at once on a CPU: at most `most`, at least one."""
-    channels = max(sources * network.config.fine, targets * WIDEST)
+    channels = max(sources * network.config.fine, WIDEST)  # targets go one by one
     return max(1, min(most, TILE_BYTES // (4 * channels * height * width)))
 
 
@@ -118,7 +118,7 @@ def decode(
     pairs: tuple[tuple[int, int], ...] = ()
     step = batch_slices
     if not device.startswith("cuda"):
-        step = tile(network, len(used), len(targets), height + pad[3], width + pad[1], batch_slices)
+        step = tile(network, len(used), height + pad[3], width + pad[1], batch_slices)
     for start in range(0, len(z_all), step):
         z = z_all[start : start + step]
         around = np.stack([z if stack.thick else np.clip(z + d, 0, depth - 1) for d in (-1, 0, 1)], axis=1)

@@ -9,6 +9,8 @@ from sam2.modeling.backbones.hieradet import Hiera
 from sam2.modeling.backbones.image_encoder import FpnNeck
 from torch import Tensor, nn
 
+from model.encoder.attention import attend_in_windows
+
 
 @dataclass(frozen=True, kw_only=True)
 class EncoderConfig:
@@ -85,6 +87,7 @@ class ImageEncoder(nn.Module):
             window_pos_embed_bkg_spatial_size=config.background,
             window_spec=config.window_spec,
         )
+        attend_in_windows(self.trunk)
         self.neck = FpnNeck(
             position_encoding=_NoPosition(),
             d_model=config.width,

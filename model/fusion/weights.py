@@ -113,9 +113,22 @@ class EffiWeightNet(nn.Module):
         start_at(self.calculator[2], 1.0, zero_weight=True)
 
     def forward(
-        self, context: PairContext, key: Tensor, aux: Tensor, error: Tensor, source: Tensor, target: Tensor
+        self,
+        context: PairContext,
+        feature: Tensor,
+        error: Tensor,
+        keys: list[int],
+        sources: list[int],
+        targets: list[int],
+        source: Tensor,
+        target: Tensor,
     ) -> Tensor:
-        """Features (B, P, D, h, w), error map of the base prediction (B, P, 2, h, w), embeddings (P, E).
+        """Weight maps of P pairs.
+
+        Args:
+            feature: (B, K, D, h, w); error: (B, N, 2, h, w) of the base predictions.
+            keys, sources, targets: of each pair, the positions of its key source, its own source and its target.
+            source, target: (P, E) embeddings.
 
         Returns:
             w_eff (B, P, 1, h, w).
@@ -125,8 +138,13 @@ class EffiWeightNet(nn.Module):
         scalars = torch.stack([context.w_global, context.tau], dim=-1)
         fused = torch.cat([scalars, context.memory, context.gate, labels], dim=-1)
         strength = squash(self.calculator(fused))[..., None, None]  # (B, P, 1, 1, 1)
-        maps = self.key(key.flatten(0, 1)) + self.aux(aux.flatten(0, 1)) + self.error(error.flatten(0, 1))
-        place = 2 * torch.sigmoid(self.spatial(maps)).unflatten(0, (batch, pairs))
+        # Each source and each error map is convolved once, however many pairs it is part of.
+        seen = [
+            conv(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+            for conv, x in ((self.key, feature), (self.aux, feature), (self.error, error))
+        ]
+        maps = seen[0][:, keys] + seen[1][:, sources] + seen[2][:, targets]
+        place = 2 * torch.sigmoid(self.spatial(maps.flatten(0, 1))).unflatten(0, (batch, pairs))
         weight = (strength * place).clamp(EPSILON, 1 - EPSILON)
         gate = torch.sigmoid((context.w_global - context.tau) / GATE_WIDTH)[..., None, None, None]
         return weight * gate

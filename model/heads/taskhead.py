@@ -21,14 +21,18 @@ WIDEST = 2 * FULL
 
 @dataclass(frozen=True, kw_only=True)
 class Candidates:
-    """For B slices and N targets: `images` (B, N, 3, H, W), interval half-widths `below`, `above` (B, N, H, W), the
-    shared representation (B*N, D, h, w) and its pooled form (B, N, D)."""
+    """For B slices and N targets: `images` (B, N, 3, H, W), what the half-widths are made of, `widths` (B, N, 2, H, W),
+    the shared representation (B*N, D, h, w) and its pooled form (B, N, D)."""
 
     images: Tensor
-    below: Tensor
-    above: Tensor
+    widths: Tensor
     shared: Tensor
     pooled: Tensor
+
+    def interval(self) -> tuple[Tensor, Tensor]:
+        """Half-widths of the interval below and above the image, (B, N, H, W) each, positive."""
+        below, above = F.softplus(self.widths).unbind(dim=2)
+        return below, above
 
 
 def inverse_haar(bands: Tensor) -> Tensor:
@@ -77,7 +81,8 @@ class TaskHeadNet(nn.Module):
         """Decode every (slice, target).
 
         Args:
-            fused: (B, N, D, h, w); fine: (B, N, C1, H, W); half: (B, N, C2, H/2, W/2).
+            fused: (B, N, D, h, w).
+            fine: (B, N, C1, H, W), half: (B, N, C2, H/2, W/2); or (B, 1, ...) where all targets share them.
             key, mix: (B, N, 1, H, W) the key image and the weighted mean of all source images.
             target: (N, E) embeddings; site: (B, S) codes, or (1, S) for all slices.
         """
@@ -96,11 +101,9 @@ class TaskHeadNet(nn.Module):
         gain, widths = together(x, self.residual, self.widths)
         first = gain[:, 0:1] * key.flatten(0, 1) + gain[:, 1:2] * mix.flatten(0, 1) + gain[:, 2:3]
         images = torch.cat([first, self.direct(x), inverse_haar(self.haar(low))], dim=1)
-        below, above = F.softplus(widths).chunk(2, dim=1)
         return Candidates(
             images=images.unflatten(0, (batch, count)),
-            below=below.squeeze(1).unflatten(0, (batch, count)),
-            above=above.squeeze(1).unflatten(0, (batch, count)),
+            widths=widths.unflatten(0, (batch, count)),
             shared=shared,
             pooled=shared.mean(dim=(2, 3)).unflatten(0, (batch, count)),
         )

@@ -13,7 +13,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from model.scan.ssd import CHUNK, ssd_chunked, ssd_recurrence
+from model.scan.ssd import ssd_chunked, ssd_recurrence
+
+#: Steps of a chunk in the kernel, which computes on tiles of at least this length.
+KERNEL_CHUNK = 64
 
 
 class ScanForm(enum.Enum):
@@ -39,7 +42,7 @@ def scan_form(device: torch.device | str) -> ScanForm:
     return ScanForm.KERNEL if torch.device(device).type == "cuda" and _kernel() else ScanForm.CHUNKED
 
 
-def ssd_kernel(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, chunk: int = CHUNK) -> Tensor:
+def ssd_kernel(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, chunk: int = KERNEL_CHUNK) -> Tensor:
     """The kernel with the arguments and the result of `ssd_chunked` (one group of B and C; no softplus, bias, D or z).
 
     Raises:

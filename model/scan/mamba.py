@@ -38,14 +38,28 @@ class Mamba2(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         batch, length, _ = u.shape
-        z, mixed, dt = self.in_proj(u).split([self.inner, self.inner + 2 * self.state, self.heads], dim=-1)
-        mixed = F.silu(self.conv1d(mixed.transpose(1, 2))[..., :length].transpose(1, 2))
+        # A product for each part: the slices of one product would be copied before anything else could use them.
+        parts = self.in_proj.weight.split([self.inner, self.inner + 2 * self.state, self.heads])
+        z, mixed, dt = (F.linear(u, part) for part in parts)
+        mixed = F.silu(self._causal(mixed))
         x, b, c = mixed.split([self.inner, self.state, self.state], dim=-1)
         with torch.autocast(u.device.type, enabled=False):
             x = x.float().reshape(batch, length, self.heads, self.head)
             dt = F.softplus(dt.float() + self.dt_bias)
             y = scan(x, dt, -torch.exp(self.A_log.float()), b.float(), c.float(), self.form)
-            y = (y + self.D[:, None] * x).reshape(batch, length, self.inner)
-            y = y * F.silu(z.float())
-            y = y * torch.rsqrt(y.pow(2).mean(-1, keepdim=True) + 1e-5) * self.norm.weight
-        return torch.as_tensor(self.out_proj(y.to(u.dtype)))
+            y = torch.addcmul(y, self.D[:, None], x).reshape(batch, length, self.inner) * F.silu(z.float())
+            # Root mean square norm: a factor of each row, which commutes with the projection behind it, and its weight
+            # folds into that projection.
+            size = torch.linalg.vector_norm(y, dim=-1, keepdim=True)
+            scale = torch.rsqrt(size.square() / self.inner + 1e-5)
+            project = self.out_proj.weight.float() * torch.as_tensor(self.norm.weight)
+        return F.linear(y.to(u.dtype), project.to(u.dtype)) * scale.to(u.dtype)
+
+    def _causal(self, u: Tensor) -> Tensor:
+        """The depthwise convolution over time, (B, L, C) -> same, as over an image of one row: channels stay last."""
+        kernel = self.conv1d.weight[:, :, None]
+        padding = (0, kernel.shape[-1] - 1)
+        rows = F.conv2d(
+            u.transpose(1, 2)[:, :, None], kernel, self.conv1d.bias, padding=padding, groups=len(kernel)
+        )
+        return rows[:, :, 0, : u.shape[1]].transpose(1, 2)

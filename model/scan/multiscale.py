@@ -25,10 +25,15 @@ class SpiralBlock(nn.Module):
         x = self.conv(x, site=site)
         batch, width, height, length = x.shape
         order = torch.from_numpy(fermat_order(height, length)).to(x.device)
-        back = torch.argsort(order)
-        sequence = self.norm(x).permute(0, 2, 3, 1).flatten(1, 2)[:, order]  # (B, h*w, D), centre first
-        mixed = self.outward(sequence) + self.inward(sequence.flip(1)).flip(1)
-        mixed = mixed[:, back].transpose(1, 2).reshape(batch, width, height, length)
+        rows = self.norm(x).permute(0, 2, 3, 1).flatten(1, 2)  # (B, h*w, D)
+        mixed = sum(
+            mixer(rows[:, path])[:, torch.argsort(path)]
+            for mixer, path in (
+                (self.outward, order),
+                (self.inward, order.flip(0)),
+            )  # centre first, centre last
+        )
+        mixed = torch.as_tensor(mixed).transpose(1, 2).reshape(batch, width, height, length)
         return x + self.scale * mixed
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from model import Bundle, Image, RequestError, load_bundle, synthesize
 from model.arithmetic import arithmetic
+from model.encoder.attention import attend
 from model.heads.level import LEVEL_FEATURES
 from model.network import MedK2N, NetworkConfig
 from model.slices import Decoded, Stack, decode
@@ -132,3 +135,44 @@ def test_the_whole_way_from_two_grids_gives_the_same_bits_twice(bundle: Bundle) 
     assert np.array_equal(first.targets["FLAIR"].array, second.targets["FLAIR"].array)
     assert np.array_equal(first.targets["FLAIR"].uncertainty, second.targets["FLAIR"].uncertainty)
     assert first.targets["FLAIR"].quality == second.targets["FLAIR"].quality
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(4, 16), (16, 64), (64, 64), (9, 65)])
+def test_attention_in_windows_is_that_of_pytorch(queries: int, keys: int) -> None:
+    generator = torch.Generator().manual_seed(keys)
+    q, k, v = (
+        torch.randn(3, 2, n, 32, generator=generator, requires_grad=True) for n in (queries, keys, keys)
+    )
+    ours, theirs = attend(q, k, v), torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    assert torch.allclose(ours, theirs, atol=1e-6)
+    for a, b in zip(
+        torch.autograd.grad(ours.square().sum(), (q, k, v)),
+        torch.autograd.grad(theirs.square().sum(), (q, k, v)),
+        strict=True,
+    ):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_targets_one_at_a_time_are_what_all_at_once_are() -> None:
+    torch.manual_seed(5)
+    network = MedK2N(NetworkConfig())
+    for name, value in network.named_parameters():
+        if "film" in name or "scale" in name:
+            torch.nn.init.normal_(value, std=0.1)  # as after a training: at first no target differs
+    x, levels = torch.rand(2, 3, 3, 64, 96), torch.rand(2, 3, LEVEL_FEATURES)
+    with torch.no_grad():
+        together = network.train()(x, [0, 2, 3], [1, 4, 5], levels)
+        alone = network.eval()(x, [0, 2, 3], [1, 4, 5], levels)
+    assert alone.pairs == together.pairs
+    for field in ("images", "base", "below", "above", "errors", "base_errors", "w_global", "tau", "w_eff"):
+        assert torch.allclose(getattr(alone, field), getattr(together, field), atol=2e-6), field
+    assert not torch.allclose(alone.images[:, 0], alone.images[:, 1], atol=1e-3)
+
+
+def test_a_synthesis_does_not_load_the_compiler() -> None:
+    program = (
+        "import sys; from model.arithmetic import arithmetic\n"
+        "with arithmetic('cpu'): print('torch._inductor' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False", "two seconds of every synthesis"

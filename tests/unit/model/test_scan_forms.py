@@ -151,7 +151,7 @@ def test_the_kernel_is_called_as_the_installed_packages_source_wants_it(
 
     monkeypatch.setattr(forms, "_kernel", lambda: stand_in)
     inputs = _inputs(130)
-    assert torch.equal(scan(*inputs, ScanForm.KERNEL), ssd_chunked(*inputs))
+    assert torch.equal(scan(*inputs, ScanForm.KERNEL), ssd_chunked(*inputs, forms.KERNEL_CHUNK))
     assert seen["B"].shape == (2, 130, 1, 16) and seen["chunk_size"] == 64
 
 
