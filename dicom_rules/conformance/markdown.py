@@ -64,8 +64,9 @@ def _overview(document: Document) -> str:
         [
             "## 1 Overview",
             "The node receives the MR series of a study by C-STORE, makes the contrasts that it lacks, and "
-            "sends the results to its destinations by C-STORE. It answers C-ECHO. It keeps no archive and has no "
-            "query or retrieve service.",
+            "sends the results to its destinations by C-STORE. It answers C-ECHO. It keeps no archive and "
+            "provides no query or retrieve service. One command, `medk2n train scan --pull`, is a user of C-FIND and "
+            "C-GET: it fetches MR studies to learn from.",
             "### 1.1 Network services",
             table(
                 ["SOP class", "UID", "user (SCU)", "provider (SCP)"],

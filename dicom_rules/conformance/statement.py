@@ -88,7 +88,7 @@ def statement(tables: Tables) -> dict[str, Any]:
 
 def _services(tables: Tables, own_classes: set[str]) -> list[SopClass]:
     """What is received and what is sent as one list, what we send first."""
-    rows = {one.uid: one for one in tables.received}
+    rows = {one.uid: one for one in (*tables.received, *tables.asked)}
     for one in tables.objects:
         known = rows.get(one.sop_class_uid)
         rows[one.sop_class_uid] = SopClass(

@@ -94,6 +94,7 @@ class Tables:
     max_pdu_bytes: int
     received: tuple[SopClass, ...]
     received_rule: str
+    asked: tuple[SopClass, ...]
     accepted_syntaxes: tuple[Syntax, ...]
     verification_syntaxes: tuple[Syntax, ...]
     preference: str

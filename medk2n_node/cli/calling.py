@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from pynetdicom import AE, evt
 from pynetdicom.association import Association
+from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import PresentationContext
 
 from medk2n_node.config import Config
@@ -59,8 +61,27 @@ def find_peer(config: Config, name: str) -> Peer:
 
 
 @contextmanager
-def association(config: Config, peer: Peer, contexts: Sequence[PresentationContext]) -> Iterator[Association]:
-    """An association with `peer` that is released at the end of the block. Raises PeerError when there is none."""
+def association(
+    config: Config,
+    peer: Peer,
+    contexts: Sequence[PresentationContext],
+    *,
+    roles: Sequence[SCP_SCU_RoleSelectionNegotiation] = (),
+    on_store: Callable[[evt.Event], int] | None = None,
+) -> Iterator[Association]:
+    """An association with `peer` that is released at the end of the block.
+
+    Args:
+        contexts: what is proposed.
+        roles: the classes of which we are the SCP in this association (C-GET).
+        on_store: takes a C-STORE of the peer in it, gives its status.
+
+    Raises:
+        PeerError: there is no association.
+    """
+    handlers: list[tuple[evt.EventType, Callable[[evt.Event], Any]]] = [(evt.EVT_CONN_OPEN, _without_delay)]
+    if on_store is not None:
+        handlers.append((evt.EVT_C_STORE, on_store))
     entity = AE(ae_title=config.node.ae_title)
     entity.connection_timeout = config.delivery.connect_timeout_seconds
     entity.acse_timeout = config.delivery.response_timeout_seconds
@@ -71,7 +92,8 @@ def association(config: Config, peer: Peer, contexts: Sequence[PresentationConte
         peer.host,
         peer.port,
         ae_title=peer.ae_title,
-        evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay)],
+        ext_neg=list(roles),
+        evt_handlers=handlers,  # type: ignore[arg-type]
         tls_args=(client_tls(config), peer.host) if peer.tls else None,
     )
     if not link.is_established:

@@ -104,6 +104,7 @@ def collect(config: Config) -> Tables:
         limits=_limits(config),
         remotes=_remotes(config),
         kinds=_kinds(config),
+        asked=_asked(),
         objects=_objects(),
         used=_used(),
         private_used=private_attributes(),
@@ -128,6 +129,15 @@ def _received() -> tuple[SopClass, ...]:
     echo = negotiation.VERIFICATION  # `medk2n echo` and `medk2n doctor` use it
     rows = [SopClass(uid=uid, name=_named(uid), user=uid == echo, provider=True) for uid in taken]
     return tuple(sorted(rows, key=lambda one: (one.uid != negotiation.VERIFICATION, one.name)))
+
+
+def _asked() -> tuple[SopClass, ...]:
+    from dicom_rules.conformance import SopClass
+    from medk2n_node.cli.train.pull import QUERY, RETRIEVE
+
+    return tuple(
+        SopClass(uid=str(uid), name=_named(str(uid)), user=True, provider=False) for uid in (QUERY, RETRIEVE)
+    )
 
 
 def _accepted(sop_class: str) -> tuple[Syntax, ...]:

@@ -1,8 +1,9 @@
-"""`medk2n train scan DIR... | --received`: what an archive holds, series by series, and what of it can teach."""
+"""`medk2n train scan DIR... | --received | --pull PEER`: what an archive holds, and what of it can teach."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,22 +58,48 @@ def scan(
     every: Annotated[
         bool, typer.Option("--series", help="A line for each series, with its reasons.")
     ] = False,
-    pull: Annotated[str | None, typer.Option("--pull", metavar="PEER", hidden=True)] = None,
+    pull: Annotated[
+        str | None,
+        typer.Option(
+            "--pull",
+            metavar="PEER",
+            help="First fetch the MR series of this PACS (C-FIND, C-GET): a destination's name, or AE@HOST:PORT.",
+        ),
+    ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            "--into",
+            metavar="DIR",
+            help="Where --pull keeps them; what lies there whole is not asked for again.",
+        ),
+    ] = None,
+    since: Annotated[
+        datetime | None,
+        typer.Option("--since", formats=["%Y-%m-%d"], help="--pull: studies of this day and later."),
+    ] = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option("--until", formats=["%Y-%m-%d"], help="--pull: studies of this day and before."),
+    ] = None,
+    most: Annotated[
+        int | None, typer.Option("--most", min=1, help="--pull: at most so many studies, the newest first.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """List what an archive holds for training: contrast of every series, why, and whether it is used."""
-    if pull is not None:
-        raise UsageError(
-            code="no_pull",
-            subject="--pull",
-            reason="pulling studies from a PACS for training is not built",
-            cure="Export the studies to a folder, or send them to this node and scan with --received",
-        )
     from medk2n_node.rules import classify_rules
     from training.archive import scan as read_archive
     from training.archive import write_inventory
 
-    places = _places(context, directories or [], received, site or [])
+    if (pull is None) != (into is None) or (pull is None and (since or until or most)):
+        raise UsageError(
+            code="pull", subject="--pull", reason="the PACS and the folder for what it sends belong together",
+            cure="Give both: --pull PEER --into DIR",
+        )  # fmt: skip
+    if pull is not None and into is not None:
+        _pull(context, pull, into, since, until, most)
+    places = _places(context, directories or [], into, received, site or [])
     with bar("reading headers", remarks()) as progress:
         inventory = read_archive(
             places,
@@ -93,31 +120,70 @@ def scan(
         )
 
 
+def _pull(
+    context: typer.Context,
+    name: str,
+    into: Path,
+    since: datetime | None,
+    until: datetime | None,
+    most: int | None,
+) -> None:
+    """Fetch; tells on the way what came and what did not, and goes on with what is there."""
+    from medk2n_node.cli.calling import find_peer
+    from medk2n_node.cli.train.pull import pull
+
+    config, console = configuration(context), remarks()
+    with bar("fetching studies", console) as progress:
+        pulled = pull(
+            config,
+            find_peer(config, name),
+            into,
+            since=since and since.date(),
+            until=until and until.date(),
+            most=most,
+            progress=progress,
+        )
+    console.print(
+        f"{pulled.studies} studies fetched with {pulled.images} images; {pulled.there} were there already.",
+        soft_wrap=True,
+    )
+    for words in pulled.trouble:
+        console.print(words, markup=False, soft_wrap=True)
+
+
 def _places(
-    context: typer.Context, directories: Sequence[Path], received: bool, sites: Sequence[str]
+    context: typer.Context,
+    directories: Sequence[Path],
+    pulled: Path | None,
+    received: bool,
+    sites: Sequence[str],
 ) -> list[Place]:
     from training.archive import Place
 
-    count = len(directories) + received
+    count = len(directories) + (pulled is not None) + received
     if not count:
         raise UsageError(
             code="no_place",
             subject="train scan",
             reason="no folder was named",
-            cure="Name one or more folders, or give --received",
+            cure="Name one or more folders, or give --received or --pull",
         )
     if len(sites) not in (0, 1, count):
         raise UsageError(
             code="sites",
             subject="--site",
             reason=f"{len(sites)} names for {count} places",
-            cure="Give one name for all, or one for each folder in order (--received is the last)",
+            cure="Give one name for all, or one for each in order: folders, --pull, --received",
         )
     names = list(sites) * count if len(sites) == 1 else list(sites) or ["unknown"] * count
     places = [
         Place(folder=folder, site=name)
         for folder, name in zip(directories, names[: len(directories)], strict=True)
     ]
+    if pulled is not None:
+        from medk2n_node.cli.train.pull import whole_files
+
+        places.append(Place(files=whole_files(pulled), site=names[len(directories)]))
     if received:
         from medk2n_node.store import open_store
         from medk2n_node.study import received_files

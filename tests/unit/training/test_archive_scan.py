@@ -338,7 +338,8 @@ def test_what_the_node_has_received_is_scanned_beside_folders(
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["x", "--pull", "PACS"], 2, "pulling studies from a PACS for training is not built"),
+        (["x", "--pull", "PACS"], 2, "the PACS and the folder for what it sends belong together"),
+        (["--pull", "PACS", "--into", "y"], 2, "neither a destination of the configuration"),
         ([], 2, "no folder was named"),
         (["a", "b", "c", "--site", "n", "--site", "s"], 2, "2 names for 3 places"),
         (["/nowhere"], 3, "it does not exist"),
