@@ -41,7 +41,7 @@ demo: $(V)/.demo  ## a study goes in, a synthetic series comes back, on this mac
 	@$(V)/bin/medk2n demo $(ARGS)
 
 test: $(V)/.test tests/viewer/node_modules  ## the whole test suite
-	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(V)/.dev  ## lint, format, types, and who may import whom
 	$(PY) -m ruff check .

@@ -21,7 +21,7 @@ from model.bundle import copy_sealed, stated_digest
 from training.archive import Archive, Place, prepare_archive, salt_of, scan, write_inventory
 from training.calibrate import Calibrated, calibrate, seal_calibrated
 from training.errors import PromotionRefused
-from training.evaluate import patterns, write_report
+from training.evaluate import from_all_others, patterns, write_report
 from training.fitting import Fitted, Request, fit
 from training.promote import Match, compare
 
@@ -35,7 +35,7 @@ class Schedule:
     Attributes:
         steps: of the training; minutes: as many of them as fit, None = all.
         slices: of each case, in the calibration. every: slices are taken every so many in the comparison.
-        all_patterns: compare every set of sources; else every contrast from all others.
+        all_patterns: compare every set of sources; else every contrast of a case from all its others.
     """
 
     steps: int
@@ -208,9 +208,7 @@ def _match(
     """The comparison, and why the model is not offered; a comparison that is impossible is a reason as well."""
     cases = archive.cases("validation")
     known = [c for c in before.contrasts if any(c in case.contrasts for case in cases)]
-    asked = patterns(known)
-    if not schedule.all_patterns:
-        asked = [one for one in asked if len(one[1]) == 1]
+    asked = patterns(known) if schedule.all_patterns else from_all_others(cases, known)
     try:
         match = compare(
             before, after, cases, asked=asked, every=schedule.every,

@@ -9,7 +9,7 @@ from training.evaluate.ablation import table as ablation_table
 from training.evaluate.evaluation import Evaluation, Row, evaluate
 from training.evaluate.figures import figures
 from training.evaluate.methods import BundleMethod, NetworkMethod
-from training.evaluate.patterns import patterns
+from training.evaluate.patterns import from_all_others, patterns
 from training.evaluate.protocol import predict_case, score, score_after_fit
 from training.evaluate.report import verdict, write_report
 from training.evaluate.service import (
@@ -32,6 +32,7 @@ __all__ = [
     "evaluate",
     "evaluate_folders",
     "figures",
+    "from_all_others",
     "judged_cases",
     "network_of",
     "open_model",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 from training.archive import Case
@@ -21,6 +21,15 @@ def patterns(contrasts: Sequence[str]) -> list[Pattern]:
         for sources in combinations(names, count):
             out.append((sources, tuple(c for c in names if c not in sources)))
     return out
+
+
+def from_all_others(cases: Iterable[Case], known: Sequence[str]) -> list[Pattern]:
+    """Every contrast of every case from all its other ones, once; few sources first."""
+    out: dict[Pattern, None] = {}
+    for case in cases:
+        have = [c for c in known if c in case.contrasts]
+        out |= {(tuple(c for c in have if c != target), (target,)): None for target in have if len(have) > 1}
+    return sorted(out, key=lambda one: len(one[0]))
 
 
 def pattern_of(case: Case, pattern: Pattern, known: Sequence[str] | None = None) -> Pattern | None:

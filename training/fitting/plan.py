@@ -19,20 +19,21 @@ from training.sampling import Stage
 #: Learning rates by what is taught: all weights of a trained network, adapters, a row of a table, an untrained network.
 RATES = {"full": 3e-4, "lora": 3e-4, "grow": 2e-2, SCRATCH: 1.2e-3}
 STEPS = 2000
+#: Steps below which a trained network is taught at a lower rate, in proportion: Adam's first steps have the size of the
+#: rate whatever the gradient says, and a short training would only throw it about.
+SETTLING = 500
 
 
 def recipe_of(request: Request, data: Ground, bundle: Bundle | None) -> tuple[Recipe, MedK2N | None]:
     """How the request is carried out, and the network that it begins with."""
     grow = f"site:{request.new_site}" if request.new_site else ""
     grow = f"contrast:{request.new_contrast}" if request.new_contrast else grow
-    kind = SCRATCH if bundle is None else "grow" if grow else request.adapt
     sites = data.sites if request.pfm else ()
     recipe = Recipe(
         steps=request.steps or STEPS,
         batch=request.batch,
         accumulate=request.accumulate,
         size=size_of(data.training),
-        learning_rate=request.learning_rate or RATES[kind],
         weight_decay=0.0 if grow else 0.02,
         simulated=0.0,
         save_every=request.save_every,
@@ -59,8 +60,15 @@ def recipe_of(request: Request, data: Ground, bundle: Bundle | None) -> tuple[Re
 
 def timed(recipe: Recipe, request: Request) -> Recipe:
     """What follows from the number of steps."""
+    if request.start == SCRATCH:
+        rate = RATES[SCRATCH]
+    elif recipe.grow:
+        rate = RATES["grow"]
+    else:
+        rate = RATES[request.adapt] * min(1.0, recipe.steps / SETTLING)
     return replace(
         recipe,
+        learning_rate=request.learning_rate or rate,
         warmup=min(100, max(1, recipe.steps // 10)),
         evaluate_every=max(1, math.ceil(recipe.steps / request.evaluations)),
     )

@@ -13,7 +13,7 @@ import pytest
 from tests.unit.training.cases import head_case
 from training.archive import Case
 from training.errors import TrainingError
-from training.evaluate import Evaluation, evaluate, patterns, write_report
+from training.evaluate import Evaluation, evaluate, from_all_others, patterns, write_report
 from training.evaluate.evaluation import stride
 from training.peers import brain_slices
 from training.peers.method import Images, Numbers
@@ -140,3 +140,19 @@ def test_nothing_to_evaluate_is_refused() -> None:
     with pytest.raises(TrainingError) as caught:
         evaluate([Off("ours", 0.1)], _cases(1), [(("DWI",), ("ADC",))])
     assert caught.value.code == "nothing_to_evaluate"
+
+
+def test_every_contrast_from_all_others_is_asked_of_cases_that_differ() -> None:
+    stroke, glioma = (
+        replace(case, contrasts=dict.fromkeys(names, case.contrasts["T1"]))
+        for case, names in zip(_cases(2), (("DWI", "ADC"), ("T1", "FLAIR", "T2")), strict=True)
+    )
+    known = ("T1", "T1C", "T2", "FLAIR", "DWI", "ADC")
+    assert from_all_others([stroke, glioma, stroke], known) == [
+        (("ADC",), ("DWI",)),
+        (("DWI",), ("ADC",)),
+        (("T2", "FLAIR"), ("T1",)),
+        (("T1", "FLAIR"), ("T2",)),
+        (("T1", "T2"), ("FLAIR",)),
+    ]
+    assert from_all_others([replace(stroke, contrasts={"DWI": stroke.contrasts["DWI"]})], known) == []

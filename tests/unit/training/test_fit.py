@@ -21,6 +21,7 @@ from model.network import MedK2N
 from tests.unit.training.made_archive import FULL, write_archive
 from training.errors import TrainingError
 from training.fitting import Fitted, Request, fit
+from training.fitting.plan import RATES, timed
 from training.loop import ROWS, Recipe, ablated, build, build_as, finished, read_log
 
 
@@ -226,3 +227,15 @@ def test_a_recipe_is_read_back_as_it_was_written() -> None:
         Recipe(adapt="lora", mcbs=True, network=replace(Recipe().network, sites=("unknown", "a"))), "B2"
     )
     assert Recipe.from_json(json.loads(json.dumps(recipe.to_json(), default=str))) == recipe
+
+
+def test_a_short_training_of_a_trained_network_goes_in_small_steps() -> None:
+    def rate(steps: int, **more: object) -> float:
+        request = replace(Request(archives=(), out=Path("run")), **more)  # type: ignore[arg-type]
+        return timed(Recipe(steps=steps, grow="site:x" if request.new_site else ""), request).learning_rate
+
+    assert rate(2000) == rate(500) == RATES["full"]
+    assert rate(30) == pytest.approx(RATES["full"] * 30 / 500)
+    assert rate(30, learning_rate=0.1) == 0.1, "what was asked for is not changed"
+    assert rate(30, start="scratch") == RATES["scratch"], "an untrained network has nothing to lose"
+    assert rate(30, new_site="x") == RATES["grow"]
