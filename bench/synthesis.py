@@ -56,9 +56,9 @@ def measure(say: Say) -> dict[str, Any]:
         "matmul_gflops": round(matmul, 1),
         "convolution_gflops": round(convolution, 1),
         "studies": {name: study_stages(name, say) for name in STUDIES},
-        "network": network_grid(matmul, say),
+        "network": network_grid(say),
         "slices": line_through_slices(say),
-        "peers": equal_peers(matmul, say),
+        "peers": equal_peers(say),
     }
     found["plot"] = draw(found)
     say(f"  the picture is {found['plot']}")
@@ -205,7 +205,7 @@ def a_network(encoder: str) -> MedK2N:
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def network_grid(rate: float, say: Say) -> list[dict[str, Any]]:
+def network_grid(say: Say) -> list[dict[str, Any]]:
     """GFLOP and seconds a slice of 256x256 for every K and N, and the ratio to the floor."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -228,9 +228,12 @@ def network_grid(rate: float, say: Say) -> list[dict[str, Any]]:
                     network(*arguments)
                 spent = best_of(4, lambda given=arguments, made=network: made(*given)) / batch
             gflop = counter.get_total_flops() / 1e9 / batch
+            # A machine's speed changes within minutes: the floor of a row is measured right behind it.
+            rate = matmul_rate()
             row = {
                 "encoder": encoder, "sources": k, "targets": n, "slices_at_once": batch, "gflop": round(gflop, 2),
-                "seconds": round(spent, 4), "ratio_to_floor": round(spent * rate / gflop, 2),
+                "seconds": round(spent, 4), "matmul_gflops": round(rate, 1),
+                "ratio_to_floor": round(spent * rate / gflop, 2),
             }  # fmt: skip
             rows.append(row)
             say(
@@ -275,7 +278,7 @@ def line_through_slices(say: Say) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def equal_peers(rate: float, say: Say) -> list[dict[str, Any]]:
+def equal_peers(say: Say) -> list[dict[str, Any]]:
     """Networks of as many operations as nano with K=3, N=1, on the same slices."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
@@ -298,7 +301,7 @@ def equal_peers(rate: float, say: Say) -> list[dict[str, Any]]:
         given = given.to(memory_format=torch.channels_last)
         with torch.inference_mode():
             spent = best_of(4, lambda made=network, x=given: made(x)) / BATCH
-        ratio = round(spent * rate / gflop, 2)
+        ratio = round(spent * matmul_rate() / gflop, 2)
         row = {"name": name, "width": width, "gflop": round(gflop, 2), "seconds": round(spent, 4)}
         rows.append({**row, "ratio_to_floor": ratio})
         say(

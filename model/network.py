@@ -95,6 +95,23 @@ class Encoded:
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What the weight networks need of the sources, whatever the target.
+
+    Attributes:
+        pooled: (B, K, D); distance: of two sources, (B, D) mean over places; seen: EffiWeightNet.look.
+    """
+
+    pooled: Tensor
+    distance: dict[tuple[int, ...], Tensor]
+    seen: tuple[Tensor, Tensor] | None
+
+    def between(self, one: int, other: int) -> Tensor:
+        """(B, D) how far two sources are from each other."""
+        return self.distance[min(one, other), max(one, other)]
+
+
 class MedK2N(nn.Module):
     """The network. `sources` and `targets` are positions in `config.contrasts`, `site` in `config.sites`."""
 
@@ -187,15 +204,37 @@ class MedK2N(nn.Module):
     ) -> Prediction:
         """The targets from encoded sources; arguments as in `forward`."""
         keys = self.keys(sources, targets) if keys is None else keys
-        if len(targets) > 1 and not self.training and encoded.feature.device.type == "cpu":
-            # No target reads another. One at a time its embedding folds into the weights and a smaller part of the
-            # caches is needed; all at once is for training and for GPUs, which want large batches.
-            return _joined(
-                [
-                    self.fuse(encoded, sources, [target], levels, [key], site)
-                    for target, key in zip(targets, keys, strict=True)
-                ]
-            )
+        compared = self._compare(encoded.feature, keys)
+        if len(targets) == 1 or self.training or encoded.feature.device.type != "cpu":
+            return self._predict(encoded, compared, sources, targets, levels, keys, site)
+        # No target reads another. One at a time its embedding folds into the weights and a smaller part of the
+        # caches is needed; all at once is for training and for GPUs, which want large batches.
+        return _joined(
+            [
+                self._predict(encoded, compared, sources, [target], levels, [key], site)
+                for target, key in zip(targets, keys, strict=True)
+            ]
+        )
+
+    def _compare(self, feature: Tensor, keys: list[int]) -> Compared:
+        """Each source once, and each with the key sources (B, K, D, h, w): the same for all targets."""
+        couples = {tuple(sorted((i, key))): None for key in keys for i in range(feature.shape[1]) if i != key}
+        return Compared(
+            pooled=feature.mean(dim=(3, 4)),
+            distance={(a, b): (feature[:, a] - feature[:, b]).abs().mean(dim=(2, 3)) for a, b in couples},
+            seen=self.effiweight.look(feature) if couples else None,
+        )
+
+    def _predict(
+        self,
+        encoded: Encoded,
+        compared: Compared,
+        sources: list[int],
+        targets: list[int],
+        levels: Tensor,
+        keys: list[int],
+        site: Tensor,
+    ) -> Prediction:
         feature, fine, half, centre = encoded.feature, encoded.fine, encoded.half, encoded.centre
         batch, k, n = feature.shape[0], len(sources), len(targets)
         code = self.site(site)
@@ -212,7 +251,7 @@ class MedK2N(nn.Module):
         base = gain * first.images.mean(dim=2, keepdim=True) + offset
         base_errors = self.quality(base, first.shared, key_image, e_target)
         pairs = tuple((i, j) for j in range(n) for i in range(k) if i != keys[j])
-        if not pairs:
+        if not pairs or compared.seen is None:
             none = feature.new_zeros(batch, 0)
             images = gain * first.images + offset
             below, above = first.interval()
@@ -226,10 +265,12 @@ class MedK2N(nn.Module):
         aux, wanted = [i for i, _ in pairs], [j for _, j in pairs]
         label = torch.tensor([targets[j] for j in wanted], device=feature.device)
         e_i, e_j = e_source[aux], e_target[wanted]
-        pooled = feature.mean(dim=(3, 4))  # (B, K, D)
         error = base_errors.mean(dim=2).detach()  # (B, N, 2, h, w)
         of_key = [keys[j] for j in wanted]
-        difference = _differences(feature, of_key, aux)
+        pooled = compared.pooled
+        difference = torch.stack(
+            [compared.between(i, key) for i, key in zip(aux, of_key, strict=True)], dim=1
+        )
         w_global, task, memory = self.preweight(
             pooled[:, of_key], pooled[:, aux], difference, first.pooled[:, wanted], e_i, e_j,
             error.mean(dim=(3, 4))[:, wanted], label,
@@ -237,7 +278,7 @@ class MedK2N(nn.Module):
         history = self.history[[sources[i] for i in aux], [targets[j] for j in wanted]]
         tau, gate = self.threshold(w_global, memory, e_i, e_j, history)
         context = PairContext(task=task, memory=memory, gate=gate, w_global=w_global, tau=tau)
-        w_eff = self.effiweight(context, feature, error, of_key, aux, wanted, e_i, e_j)
+        w_eff = self.effiweight(context, compared.seen, error, of_key, aux, wanted, e_i, e_j)
 
         # Equation 8, normalised so that the representation does not drift with K: key 1, auxiliaries w_ij.
         parts = {factor: _parts(_resize(w_eff, factor), wanted, n) for factor in (1, 2, 4)}
@@ -274,15 +315,6 @@ def _take(x: Tensor, positions: list[int]) -> Tensor:
         only = x[:, positions[0] : positions[0] + 1]
         return only if len(positions) == 1 else only.expand(-1, len(positions), *x.shape[2:])
     return x[:, positions]
-
-
-def _differences(feature: Tensor, one: list[int], other: list[int]) -> Tensor:
-    """Mean distance of the features of two sources, (B, K, D, h, w) -> (B, P, D); each two are compared once."""
-    couples = [(min(pair), max(pair)) for pair in zip(one, other, strict=True)]
-    distance = {
-        (a, b): (feature[:, a] - feature[:, b]).abs().mean(dim=(2, 3)) for a, b in dict.fromkeys(couples)
-    }
-    return torch.stack([distance[couple] for couple in couples], dim=1)
 
 
 def _parts(w: Tensor, wanted: list[int], count: int) -> Tensor:

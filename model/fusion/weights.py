@@ -112,10 +112,15 @@ class EffiWeightNet(nn.Module):
         # Near one half at the start: neither a dead pair nor a pair that always wins.
         start_at(self.calculator[2], 1.0, zero_weight=True)
 
+    def look(self, feature: Tensor) -> tuple[Tensor, Tensor]:
+        """Each source (B, K, D, h, w) as a key and as an auxiliary source, (B, K, G, h, w): once for all pairs."""
+        maps = [conv(feature.flatten(0, 1)).unflatten(0, feature.shape[:2]) for conv in (self.key, self.aux)]
+        return maps[0], maps[1]
+
     def forward(
         self,
         context: PairContext,
-        feature: Tensor,
+        seen: tuple[Tensor, Tensor],
         error: Tensor,
         keys: list[int],
         sources: list[int],
@@ -126,7 +131,7 @@ class EffiWeightNet(nn.Module):
         """Weight maps of P pairs.
 
         Args:
-            feature: (B, K, D, h, w); error: (B, N, 2, h, w) of the base predictions.
+            seen: what `look` gives; error: (B, N, 2, h, w) of the base predictions.
             keys, sources, targets: of each pair, the positions of its key source, its own source and its target.
             source, target: (P, E) embeddings.
 
@@ -138,12 +143,8 @@ class EffiWeightNet(nn.Module):
         scalars = torch.stack([context.w_global, context.tau], dim=-1)
         fused = torch.cat([scalars, context.memory, context.gate, labels], dim=-1)
         strength = squash(self.calculator(fused))[..., None, None]  # (B, P, 1, 1, 1)
-        # Each source and each error map is convolved once, however many pairs it is part of.
-        seen = [
-            conv(x.flatten(0, 1)).unflatten(0, x.shape[:2])
-            for conv, x in ((self.key, feature), (self.aux, feature), (self.error, error))
-        ]
-        maps = seen[0][:, keys] + seen[1][:, sources] + seen[2][:, targets]
+        errors = self.error(error.flatten(0, 1)).unflatten(0, error.shape[:2])
+        maps = seen[0][:, keys] + seen[1][:, sources] + errors[:, targets]
         place = 2 * torch.sigmoid(self.spatial(maps.flatten(0, 1))).unflatten(0, (batch, pairs))
         weight = (strength * place).clamp(EPSILON, 1 - EPSILON)
         gate = torch.sigmoid((context.w_global - context.tau) / GATE_WIDTH)[..., None, None, None]
