@@ -141,9 +141,9 @@ def meet(conv: nn.Conv2d, coarse: Tensor, fine: Tensor) -> Tensor:
     first, second = conv.weight.split([coarse.shape[1], fine.shape[1]], dim=1)
     enlarged = upsample(nn.functional.conv2d(coarse, first, conv.bias))
     met = nn.functional.conv2d(fine, second)
-    if len(met) == len(enlarged):
+    if met.shape[0] == enlarged.shape[0]:
         return met.add_(enlarged)
-    return (enlarged.unflatten(0, (len(met), -1)) + met[:, None]).flatten(0, 1)
+    return (enlarged.unflatten(0, (met.shape[0], -1)) + met[:, None]).flatten(0, 1)
 
 
 def together(x: Tensor, *convs: nn.Conv2d) -> tuple[Tensor, ...]:
