@@ -27,9 +27,13 @@ from pynetdicom.association import Association
 from pynetdicom.pdu_primitives import SCP_SCU_RoleSelectionNegotiation
 from pynetdicom.presentation import build_context, build_role
 from pynetdicom.sop_class import (  # type: ignore[attr-defined]
+    EnhancedMRColorImageStorage,
     EnhancedMRImageStorage,
     LegacyConvertedEnhancedMRImageStorage,
     MRImageStorage,
+    MRSpectroscopyStorage,
+    RawDataStorage,
+    SecondaryCaptureImageStorage,
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
 )
@@ -40,7 +44,11 @@ from medk2n_node.errors import PeerError
 from medk2n_node.store.files import sync_folder, write_synced
 
 QUERY, RETRIEVE = StudyRootQueryRetrieveInformationModelFind, StudyRootQueryRetrieveInformationModelGet
-CLASSES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
+IMAGES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
+#: What else lies in MR series: it is taken along, or a study that holds one would never be whole.
+CLASSES = (
+    *IMAGES, EnhancedMRColorImageStorage, MRSpectroscopyStorage, RawDataStorage, SecondaryCaptureImageStorage,
+)  # fmt: skip
 SYNTAXES = (
     ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLosslessSV1, JPEG2000Lossless, JPEGLSLossless, RLELossless,
 )  # fmt: skip
@@ -144,7 +152,7 @@ def _get_study(config: Config, peer: Peer, uid: str, place: Path) -> tuple[int, 
         for one in series:
             words = _get_series(link, uid, one)
             if words:
-                return store.count, words
+                return store.count, store.words or words
     return store.count, store.words
 
 
@@ -202,7 +210,7 @@ def _find(link: Association, peer: Peer, query: Dataset) -> list[Dataset]:
 
 def _refuse_without_get(link: Association, peer: Peer) -> None:
     accepted = {str(one.abstract_syntax) for one in link.accepted_contexts}
-    if str(RETRIEVE) not in accepted or not accepted & set(map(str, CLASSES)):
+    if str(RETRIEVE) not in accepted or not accepted & set(map(str, IMAGES)):
         raise PeerError(
             code="no_get", subject=str(peer), reason="it does not hand out MR images by C-GET",
             cure="Allow C-GET to our AE title there, or send the studies to this node and scan with --received",
