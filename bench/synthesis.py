@@ -161,7 +161,7 @@ def writer(folder: Path) -> Callable[[str, bytes], str]:
 def timed_network(network: MedK2N, seconds: dict[str, float]) -> Iterator[None]:
     """Seconds in the encoder (with the pyramid and the scan) and in the decoder (heads and their quality)."""
     seconds |= {"encode": 0.0, "decode": 0.0}
-    parts = {"encode": [network.encoder, network.multiscale, network.detail_fine, network.detail_half]}
+    parts = {"encode": [network.encoder, network.multiscale, network.detail]}
     parts["decode"] = [network.taskhead, network.quality]
     started: dict[int, float] = {}
     hooks = []

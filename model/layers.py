@@ -57,6 +57,27 @@ class ChannelNorm(nn.Module):
         return self.weight * (1 + gamma), self.bias * (1 + gamma) + beta
 
 
+class PlaneNorm(nn.Module):
+    """Instance norm: each channel of each slice with mean 0 and variance 1 over its pixels, (B, C, h, w).
+
+    What differs between scanners as a gain and an offset is gone behind it.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None) -> Tensor:
+        """Under a modulation (M, C), M = B or 1: (1 + gamma) * norm + beta."""
+        var, mean = torch.var_mean(x.float(), dim=(2, 3), correction=0)
+        gain = self.weight * torch.rsqrt(var + 1e-5)
+        offset = self.bias - mean * gain
+        if gamma is not None and beta is not None:
+            gain, offset = gain * (1 + gamma), offset * (1 + gamma) + beta
+        return offset[:, :, None, None].to(x.dtype).addcmul(x, gain[:, :, None, None].to(x.dtype))
+
+
 class ConvBlock(nn.Module):
     """Residual block: norm, expand, depthwise 3x3, gate, project; then (`pointwise`) a gated MLP.
 
@@ -82,20 +103,16 @@ class ConvBlock(nn.Module):
             self.mlp_out = nn.Conv2d(wide // 2, channels, 1)
             self.scale2 = nn.Parameter(torch.full((1, channels, 1, 1), 0.2))
         outputs = (4 if pointwise else 2) * channels
-        self.film = _closed(condition, outputs)
-        self.site = _closed(site, outputs)
+        self.film = closed(condition, outputs) if condition else None
+        self.site = closed(site, outputs) if site else None
 
     def forward(self, x: Tensor, condition: Tensor | None = None, site: Tensor | None = None) -> Tensor:
         g1 = b1 = g2 = b2 = None
-        parts = [
-            layer(code)
-            for layer, code in ((self.film, condition), (self.site, site))
-            if layer and code is not None
-        ]
-        if parts:
-            modulation = sum(parts[1:], parts[0]).chunk(4 if self.pointwise else 2, dim=1)
-            g1, b1 = modulation[:2]
-            g2, b2 = modulation[-2:]
+        modulation = _modulation(((self.film, condition), (self.site, site)))
+        if modulation is not None:
+            parts = modulation.chunk(4 if self.pointwise else 2, dim=1)
+            g1, b1 = parts[:2]
+            g2, b2 = parts[-2:]
         y = self.depthwise(pointwise(standardised(x), self.expand, *self.norm1.modulated(g1, b1)))
         a, b = y.chunk(2, dim=1)
         x = _onto(x, self.project, self.scale1, a * torch.nn.functional.silu(b))
@@ -112,10 +129,36 @@ def _onto(x: Tensor, conv: nn.Conv2d, scale: Tensor, branch: Tensor) -> Tensor:
     return y.add_(x) if y.dtype == x.dtype else x + y  # under autocast the residual keeps its precision
 
 
-def _closed(inputs: int, outputs: int) -> nn.Linear | None:
-    """A linear layer that starts at zero, None without inputs."""
-    if not inputs:
-        return None
+class DenseBlock(nn.Module):
+    """Residual block: a full 3x3 convolution, instance norm, modulation and GELU, project.
+
+    For few channels at many pixels, where a CPU computes faster than it reads. `condition`, `site`: as in `ConvBlock`.
+    """
+
+    def __init__(self, channels: int, condition: int = 0, site: int = 0) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm = PlaneNorm(channels)
+        self.project = nn.Conv2d(channels, channels, 1)
+        self.scale = nn.Parameter(torch.full((1, channels, 1, 1), 0.2))
+        self.film = closed(condition, 2 * channels) if condition else None
+        self.site = closed(site, 2 * channels) if site else None
+
+    def forward(self, x: Tensor, condition: Tensor | None = None, site: Tensor | None = None) -> Tensor:
+        modulation = _modulation(((self.film, condition), (self.site, site)))
+        gain, offset = (None, None) if modulation is None else modulation.chunk(2, dim=1)
+        y = self.norm(self.conv(x), gain, offset)
+        return _onto(x, self.project, self.scale, nn.functional.gelu(y))
+
+
+def _modulation(layers: tuple[tuple[nn.Linear | None, Tensor | None], ...]) -> Tensor | None:
+    """The sum of what each code asks for, (M, C), None without any."""
+    parts = [layer(code) for layer, code in layers if layer is not None and code is not None]
+    return sum(parts[1:], parts[0]) if parts else None
+
+
+def closed(inputs: int, outputs: int) -> nn.Linear:
+    """A linear layer that starts at zero."""
     layer = nn.Linear(inputs, outputs)
     nn.init.zeros_(layer.weight)
     nn.init.zeros_(layer.bias)
@@ -146,11 +189,12 @@ def meet(conv: nn.Conv2d, coarse: Tensor, fine: Tensor) -> Tensor:
     return (enlarged.unflatten(0, (met.shape[0], -1)) + met[:, None]).flatten(0, 1)
 
 
-def together(x: Tensor, *convs: nn.Conv2d) -> tuple[Tensor, ...]:
-    """The results of several 1x1 convolutions of one map, which is read once."""
+def beside(x: Tensor, *convs: nn.Conv2d) -> tuple[Tensor, ...]:
+    """The results of several convolutions of one map and one kernel size, which is read once."""
     weight = torch.cat([conv.weight for conv in convs])
     bias = torch.cat([conv.bias for conv in convs if conv.bias is not None])
-    return nn.functional.conv2d(x, weight, bias).split([conv.out_channels for conv in convs], dim=1)
+    y = nn.functional.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+    return y.split([conv.out_channels for conv in convs], dim=1)
 
 
 def each_target(target: Tensor, batch: int) -> Tensor:

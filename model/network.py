@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.contrasts import CONTRASTS
+from model.detail import DetailNet
 from model.encoder import ENCODERS, ImageEncoder
 from model.fusion import EffiWeightNet, PairContext, PreWeightNet, ThresholdNet
 from model.fusion.weights import HISTORY
@@ -35,8 +36,7 @@ class NetworkConfig:
     contrasts: tuple[str, ...] = CONTRASTS
     sites: tuple[str, ...] = (UNKNOWN,)
     embed: int = 32
-    fine: int = 12
-    half: int = 20
+    detail: int = 32
 
     def to_json(self) -> dict[str, object]:
         """Plain values for the bundle's file."""
@@ -77,20 +77,18 @@ class Encoded:
     """K sources of B slices, encoded once for any number of targets.
 
     Attributes:
-        feature: (B, K, D, h, w); fine: (B, K, C1, H, W); half: (B, K, C2, H/2, W/2); centre: (B, K, 1, H, W).
+        feature: (B, K, D, h, w); detail: (B, K, C, H/2, W/2); centre: (B, K, 1, H, W).
     """
 
     feature: Tensor
-    fine: Tensor
-    half: Tensor
+    detail: Tensor
     centre: Tensor
 
     def of(self, sources: list[int]) -> Encoded:
         """Only the sources at these positions."""
         return Encoded(
             feature=self.feature[:, sources],
-            fine=self.fine[:, sources],
-            half=self.half[:, sources],
+            detail=self.detail[:, sources],
             centre=self.centre[:, sources],
         )
 
@@ -124,20 +122,16 @@ class MedK2N(nn.Module):
         encoder = ENCODERS[config.encoder]
         neck, width, embed, count = encoder.width, encoder.features, config.embed, len(config.contrasts)
         self.encoder = ImageEncoder(encoder, sam2_input=config.sam2_checkpoint is not None)
-        self.detail_fine = nn.Sequential(nn.Conv2d(3, config.fine, 3, padding=1), nn.GELU())
-        self.detail_half = nn.Sequential(
-            nn.Conv2d(config.fine, config.half, 3, stride=2, padding=1), nn.GELU()
-        )
+        self.detail = DetailNet(config.detail, embed)
         self.source_embed = nn.Embedding(count, embed)
         self.target_embed = nn.Embedding(count, embed)
         self.modality = nn.Linear(embed, neck)
-        self.detail_modality = nn.Linear(embed, config.fine)
         self.site = SiteCode(len(config.sites))
         self.multiscale = MultiScaleNet(width, SITE_WIDTH, neck)
         self.preweight = PreWeightNet(width, count, embed)
         self.threshold = ThresholdNet(width, embed)
         self.effiweight = EffiWeightNet(width, embed)
-        self.taskhead = TaskHeadNet(width, embed, config.fine, config.half, SITE_WIDTH)
+        self.taskhead = TaskHeadNet(width, embed, config.detail, SITE_WIDTH)
         self.level = LevelNet(embed, site=SITE_WIDTH)
         self.quality = QualityFeedback(width, embed)
         # Performance history p_ij and single-source scores P[i, j]: measured in training, frozen at inference.
@@ -162,13 +156,10 @@ class MedK2N(nn.Module):
         features = self.multiscale(
             levels, shift, code if len(code) == 1 else code.repeat_interleave(k, dim=0)
         )
-        fine = self.detail_fine(images).add_(self.detail_modality(label).repeat(batch, 1)[:, :, None, None])
-        half = self.detail_half(fine)
         shape = (batch, k)
         return Encoded(
             feature=features.unflatten(0, shape),
-            fine=fine.unflatten(0, shape),
-            half=half.unflatten(0, shape),
+            detail=self.detail(images, label).unflatten(0, shape),
             centre=x[:, :, 1:2],
         )
 
@@ -235,7 +226,7 @@ class MedK2N(nn.Module):
         keys: list[int],
         site: Tensor,
     ) -> Prediction:
-        feature, fine, half, centre = encoded.feature, encoded.fine, encoded.half, encoded.centre
+        feature, detail, centre = encoded.feature, encoded.detail, encoded.centre
         batch, k, n = feature.shape[0], len(sources), len(targets)
         code = self.site(site)
         e_target = self.target_embed.weight[targets]
@@ -246,7 +237,7 @@ class MedK2N(nn.Module):
         key_image = _take(centre, keys)
         alike = keys[:1] if len(set(keys)) == 1 else keys  # one detail path serves all targets with this key
         first = self.taskhead(
-            _take(feature, keys), _take(fine, alike), _take(half, alike), key_image, key_image, e_target, code
+            _take(feature, keys), _take(detail, alike), key_image, key_image, e_target, code
         )
         base = gain * first.images.mean(dim=2, keepdim=True) + offset
         base_errors = self.quality(base, first.shared, key_image, e_target)
@@ -283,10 +274,9 @@ class MedK2N(nn.Module):
         # Equation 8, normalised so that the representation does not drift with K: key 1, auxiliaries w_ij.
         parts = {factor: _parts(_resize(w_eff, factor), wanted, n) for factor in (1, 2, 4)}
         blends = [
-            _blend(x, parts[factor], keys, pairs)
-            for x, factor in ((feature, 1), (fine, 4), (half, 2), (centre, 4))
+            _blend(x, parts[factor], keys, pairs) for x, factor in ((feature, 1), (detail, 2), (centre, 4))
         ]
-        second = self.taskhead(*blends[:3], key_image, blends[3], e_target, code)
+        second = self.taskhead(*blends[:2], key_image, blends[2], e_target, code)
         images = gain * second.images + offset
         below, above = second.interval()
         errors = self.quality(images, second.shared, key_image, e_target)

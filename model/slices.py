@@ -13,7 +13,6 @@ from torch import Tensor
 
 from model.bundle import Bundle
 from model.heads.quality import volume_score
-from model.heads.taskhead import WIDEST
 from model.imaging.image import FloatArray
 from model.network import MedK2N
 
@@ -30,8 +29,14 @@ TILE_BYTES = 24 << 20
 
 def tile(network: MedK2N, sources: int, height: int, width: int, most: int) -> int:
     """How many slices go through the network at once on a CPU: at most `most`, at least one."""
-    channels = max(sources * network.config.fine, WIDEST)  # targets go one by one
-    return max(1, min(most, TILE_BYTES // (4 * channels * height * width)))
+    return max(1, min(most, TILE_BYTES // (4 * widest(network, sources) * height * width)))
+
+
+def widest(network: MedK2N, sources: int) -> int:
+    """Numbers per pixel of the largest tensor: a detail map, or an MLP's inside at stride 4; targets go one by one."""
+    encoder = network.encoder.config
+    quarter = max(4 * encoder.embed_dim, 2 * encoder.features)
+    return sources * max(network.config.detail // 4, quarter // 16)
 
 
 @dataclass(frozen=True, kw_only=True)

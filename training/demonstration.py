@@ -101,6 +101,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=Recipe.batch)
     parser.add_argument("--learning-rate", type=float, default=Recipe.learning_rate)
     parser.add_argument(
+        "--spoilt", type=float, default=Recipe.spoilt, help="share of batches with a bad source"
+    )
+    parser.add_argument(
         "--start", type=Path, help="state.pt of an earlier training to begin with: no curriculum then"
     )
     parser.add_argument(
@@ -117,6 +120,7 @@ def main() -> None:
         evaluate_every=a.evaluate_every,
         batch=a.batch,
         learning_rate=a.learning_rate,
+        spoilt=a.spoilt,
         network=NetworkConfig(sites=tuple(SITES)),
     )
     if a.start is not None:

@@ -96,8 +96,8 @@ def _hooks(network: MedK2N) -> dict[str, tuple[list[nn.Module], Hook]]:
         "effiweight": ([network.effiweight], _effiweight),
         "effiweight map": ([network.effiweight], _space),
         "no auxiliary source": ([network.effiweight], _zero),
-        "detail path": ([network.detail_fine, network.detail_half], _zero),
-        "source labels": ([network.modality, network.detail_modality], _zero),
+        "detail path": ([network.detail], _zero),
+        "source labels": ([network.modality, network.detail.label], _zero),
         "level": ([network.level], _neutral_level),
     }
 

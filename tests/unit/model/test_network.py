@@ -39,8 +39,8 @@ def _call(
 @pytest.mark.parametrize(
     "module",
     [
-        "encoder", "multiscale", "preweight", "threshold", "effiweight", "taskhead", "level", "detail_fine",
-        "detail_half", "source_embed", "target_embed", "modality", "detail_modality",
+        "encoder", "multiscale", "preweight", "threshold", "effiweight", "taskhead", "level", "detail",
+        "source_embed", "target_embed", "modality",
     ],
 )  # fmt: skip
 def test_the_image_depends_on_every_module(network: MedK2N, module: str) -> None:

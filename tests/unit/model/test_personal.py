@@ -8,7 +8,7 @@ from torch import Tensor
 
 from model import RequestError
 from model.heads.level import LEVEL_FEATURES
-from model.layers import ConvBlock
+from model.layers import ConvBlock, DenseBlock
 from model.network import MedK2N, NetworkConfig
 from model.personal import SITE_WIDTH
 from model.personal.growth import add_contrast, add_site, settle
@@ -60,10 +60,10 @@ def test_slices_of_several_sites_share_a_batch() -> None:
 
 
 def test_every_convolution_block_behind_the_encoder_is_modulated() -> None:
-    blocks = {n: m for n, m in _network().named_modules() if isinstance(m, ConvBlock)}
+    blocks = {n: m for n, m in _network().named_modules() if isinstance(m, ConvBlock | DenseBlock)}
     judged = {n for n in blocks if n.startswith("quality.")}  # it judges an image; where from is no excuse
     assert judged and {n for n, m in blocks.items() if m.site is None} == judged
-    assert len(blocks) - len(judged) == 9
+    assert len(blocks) - len(judged) == 8
 
 
 def test_a_gradient_reaches_the_code_and_every_block_it_modulates() -> None:

@@ -18,7 +18,7 @@ from training.sampling import Batch, Pattern, Sampler
 
 MODULES = (
     "encoder", "multiscale", "preweight", "preweight.memory", "threshold", "effiweight", "taskhead.residual",
-    "taskhead.direct", "taskhead.haar", "taskhead.widths", "quality", "level", "site", "detail_fine", "detail_half",
+    "taskhead.direct", "taskhead.haar", "taskhead.widths", "quality", "level", "site", "detail",
     "multiscale.spirals.0.outward", "multiscale.spirals.1.inward", "source_embed", "target_embed",
 )  # fmt: skip
 

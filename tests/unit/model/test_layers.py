@@ -1,0 +1,93 @@
+"""What folds into a convolution's weights gives the image that the steps give one by one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.detail import DetailNet
+from model.heads.taskhead import TaskHeadNet
+from model.layers import ConvBlock, DenseBlock, beside, meet, upsample
+
+
+def numbers(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def opened(module: nn.Module) -> nn.Module:
+    """Every gate and offset that starts at zero gets numbers, the norms as well."""
+    with torch.no_grad():
+        for seed, parameter in enumerate(module.parameters()):
+            parameter.copy_(0.3 * numbers(*parameter.shape, seed=seed))
+    return module
+
+
+@pytest.mark.parametrize("kind", [ConvBlock, DenseBlock])
+def test_a_code_that_all_samples_share_gives_what_it_gives_each_of_them(kind: type[nn.Module]) -> None:
+    block = opened(kind(8, condition=5, site=3))
+    x, condition, site = numbers(4, 8, 12, 10), numbers(1, 5, seed=1), numbers(1, 3, seed=2)
+    shared = block(x, condition, site)
+    each = block(x, condition.repeat(4, 1), site.repeat(4, 1))
+    assert torch.allclose(shared, each, atol=1e-5)
+    assert not torch.allclose(shared, block(x), atol=1e-2), "the codes change nothing"
+
+
+def test_the_dense_block_is_convolution_instance_norm_modulation_gelu_and_projection() -> None:
+    block = opened(DenseBlock(8, condition=5))
+    assert isinstance(block, DenseBlock) and block.film is not None
+    x, condition = numbers(2, 8, 9, 7), numbers(1, 5, seed=1)
+    gain, offset = block.film(condition)[0].chunk(2)
+    inside = F.instance_norm(block.conv(x), weight=block.norm.weight, bias=block.norm.bias)
+    inside = inside * (1 + gain[:, None, None]) + offset[:, None, None]
+    wanted = x + block.scale * block.project(F.gelu(inside))
+    assert torch.allclose(block(x, condition), wanted, atol=1e-5)
+
+
+def test_details_do_not_depend_on_the_gain_of_the_scanner() -> None:
+    detail, image, label = DetailNet(8, 5), numbers(1, 3, 32, 32).abs(), numbers(1, 5)
+    assert torch.allclose(detail(image, label), detail(3 * image, label), atol=1e-3)
+
+
+def test_coarse_and_fine_meet_as_if_they_had_been_concatenated() -> None:
+    conv = nn.Conv2d(6 + 4, 5, 1)
+    coarse, fine = numbers(4, 6, 5, 3), numbers(2, 4, 10, 6)  # two targets a slice share its fine map
+    wanted = conv(torch.cat([upsample(coarse), fine.repeat_interleave(2, dim=0)], dim=1))
+    assert torch.allclose(meet(conv, coarse, fine), wanted, atol=1e-5)
+
+
+def test_convolutions_beside_each_other_give_what_they_give_alone() -> None:
+    convs = [nn.Conv2d(6, n, 3, padding=1) for n in (1, 4, 2)]
+    x = numbers(2, 6, 9, 11)
+    for found, conv in zip(beside(x, *convs), convs, strict=True):
+        assert torch.allclose(found, conv(x), atol=1e-5)
+
+
+def test_a_detail_carries_the_label_of_its_source_and_stays_where_it_is() -> None:
+    detail = DetailNet(8, 5)
+    image = torch.zeros(1, 3, 32, 32)
+    image[:, 1, 20, 10] = 1.0
+    labels = numbers(2, 5, seed=3)
+    one, other = detail(image.repeat(2, 1, 1, 1), labels)
+    assert not torch.allclose(one, other, atol=1e-3), "the same pixel in T1 and in T2 looks the same"
+    empty = detail(torch.zeros(2, 3, 32, 32), labels)[0]
+    # Instance norm moves every place a little; the pixel itself stands out by far.
+    change = (one - empty).abs().amax(dim=0)
+    hit = (change > 0.3 * change.max()).nonzero()
+    assert hit.min(dim=0).values.tolist() >= [9, 4] and hit.max(dim=0).values.tolist() <= [11, 6]
+
+
+def test_a_sub_pixel_lands_on_its_own_pixel() -> None:
+    """The residual head opened for the key alone gives the key, pixel by pixel; the direct head its four pixels."""
+    heads = TaskHeadNet(8, 5, 4)
+    with torch.no_grad():
+        heads.residual.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 0.0, 0.0, 0.0]))  # type: ignore[union-attr]
+        heads.direct.weight.zero_()
+        heads.direct.bias.copy_(torch.tensor([0.1, 0.2, 0.3, 0.4]))  # type: ignore[union-attr]
+    key = numbers(2, 1, 1, 16, 8, seed=4)
+    found = heads(numbers(2, 1, 8, 4, 2), numbers(2, 1, 4, 8, 4), key, key, numbers(1, 5))
+    assert torch.allclose(found.images[:, :, 0], key[:, :, 0], atol=1e-6)
+    assert torch.allclose(found.images[0, 0, 1, :2, :2], torch.tensor([[0.1, 0.2], [0.3, 0.4]]))
+    below, above = (width.detach() for width in found.interval())
+    assert below.shape == above.shape == (2, 1, 16, 8) and float(below.min()) > 0
