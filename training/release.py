@@ -233,6 +233,8 @@ Not trained on: {validation}.
 - T2 with skull was seen in one patient and in simulation; diffusion in three patients.
 - Enhancement (T1C), restricted diffusion (DWI, ADC) are not determined by other contrasts: such targets are high-risk.
 - Lesions that no source shows cannot appear; small lesions may be smoothed away.
+- A lesion that is dark on T1 may be drawn dark on FLAIR, like CSF, where the scanned FLAIR is bright
+  (seen in `ms_openms26`).
 - Children, post-operative heads, implants, motion: not seen.
 - `ms_oml12s1` is a training patient: comparisons with its truth are optimistic.
 """
