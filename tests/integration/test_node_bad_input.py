@@ -82,7 +82,7 @@ def test_a_study_that_cannot_be_used_is_refused_with_the_reason(
     assert ward.pacs.images(uid) == []
     printed = ward.node.command("studies", "show", uid).stdout
     assert re.search(pattern, printed, re.IGNORECASE), printed
-    assert f"{document['state']} (revision 1): {document['words']}" in printed
+    assert f"{document['state']} (revision {document['revision']}): {document['words']}" in printed
 
 
 def test_two_patients_under_one_study_uid_are_held_for_a_person(ward: Ward, study: phantom.Study) -> None:
