@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -24,10 +25,25 @@ def best_of(rounds: int, work: Callable[[], object]) -> float:
 
 def matmul_rate() -> float:
     """GFLOP/s of one product of matrices in fp32."""
+    return 2 * MATRIX**3 / best_of(5, _product()) / 1e9
+
+
+def beside_matmul(rounds: int, work: Callable[[], object]) -> tuple[float, float]:
+    """Seconds of the work and GFLOP/s of a product of matrices, medians of rounds in which one follows the other.
+
+    A machine that others use as well changes its speed within seconds: only neighbours can be compared.
+    """
+    product = _product()
+    rows = [(best_of(1, product), best_of(1, work)) for _ in range(rounds)]
+    floor, spent = (statistics.median(column) for column in zip(*rows, strict=True))
+    return spent, 2 * MATRIX**3 / floor / 1e9
+
+
+def _product() -> Callable[[], object]:
     import torch
 
     left, right = torch.rand(MATRIX, MATRIX), torch.rand(MATRIX, MATRIX)
-    return 2 * MATRIX**3 / best_of(5, lambda: torch.mm(left, right)) / 1e9
+    return lambda: torch.mm(left, right)
 
 
 def convolution_rate() -> float:

@@ -23,7 +23,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from ceilings import best_of, convolution_rate, matmul_rate, memory_rate, peak_memory, reset_peak
+from ceilings import (
+    beside_matmul,
+    best_of,
+    convolution_rate,
+    matmul_rate,
+    memory_rate,
+    peak_memory,
+    reset_peak,
+)
 from peers import dyn_unet, plain_unet
 
 if TYPE_CHECKING:
@@ -208,8 +216,8 @@ def a_network(encoder: str) -> MedK2N:
 def network_grid(say: Say) -> list[dict[str, Any]]:
     """GFLOP and seconds a slice of 256x256 for every K and N, and the ratio to the floor."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
 
+    from model.operations import operation_counter
     from model.slices import tile
 
     rows: list[dict[str, Any]] = []
@@ -224,12 +232,10 @@ def network_grid(say: Say) -> list[dict[str, Any]]:
             x, levels = inputs(batch, k)
             arguments = (x, list(range(k)), list(range(3, 3 + n)), levels)
             with torch.inference_mode():
-                with FlopCounterMode(display=False) as counter:
+                with operation_counter() as counter:
                     network(*arguments)
-                spent = best_of(4, lambda given=arguments, made=network: made(*given)) / batch
-            gflop = counter.get_total_flops() / 1e9 / batch
-            # A machine's speed changes within minutes: the floor of a row is measured right behind it.
-            rate = matmul_rate()
+                spent, rate = beside_matmul(4, lambda given=arguments, made=network: made(*given))
+            spent, gflop = spent / batch, counter.get_total_flops() / 1e9 / batch
             row = {
                 "encoder": encoder, "sources": k, "targets": n, "slices_at_once": batch, "gflop": round(gflop, 2),
                 "seconds": round(spent, 4), "matmul_gflops": round(rate, 1),
@@ -281,16 +287,17 @@ def line_through_slices(say: Say) -> dict[str, Any]:
 def equal_peers(say: Say) -> list[dict[str, Any]]:
     """Networks of as many operations as nano with K=3, N=1, on the same slices."""
     import torch
-    from torch.utils.flop_counter import FlopCounterMode
+
+    from model.operations import operation_counter
 
     def flops(build: Callable[[int], torch.nn.Module], width: int) -> float:
         # On the meta device shapes are computed and nothing else, so the search for a width costs nothing.
-        with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        with torch.device("meta"), operation_counter() as counter:
             build(width)(torch.rand(1, 9, 256, 256))
         return float(counter.get_total_flops()) / 1e9
 
     x, levels = inputs(1, 3)
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    with torch.inference_mode(), operation_counter() as counter:
         a_network("nano")(x, [0, 1, 2], [3], levels)
     wanted = counter.get_total_flops() / 1e9
     rows = []
@@ -300,8 +307,9 @@ def equal_peers(say: Say) -> list[dict[str, Any]]:
         gflop, given = flops(build, width), torch.rand(BATCH, 9, 256, 256)
         given = given.to(memory_format=torch.channels_last)
         with torch.inference_mode():
-            spent = best_of(4, lambda made=network, x=given: made(x)) / BATCH
-        ratio = round(spent * matmul_rate() / gflop, 2)
+            spent, rate = beside_matmul(4, lambda made=network, x=given: made(x))
+        spent /= BATCH
+        ratio = round(spent * rate / gflop, 2)
         row = {"name": name, "width": width, "gflop": round(gflop, 2), "seconds": round(spent, 4)}
         rows.append({**row, "ratio_to_floor": ratio})
         say(

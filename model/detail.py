@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers import PlaneNorm
+from model.layers import PlaneNorm, in_parts, on_blocks
 
 
 class DetailNet(nn.Module):
@@ -24,7 +24,16 @@ class DetailNet(nn.Module):
         nn.init.zeros_(self.label.bias)
 
     def forward(self, images: Tensor, label: Tensor) -> Tensor:
-        """Slices (B*K, 3, H, W) with the embeddings (K, E) of their contrasts -> (B*K, C, H/2, W/2)."""
-        count = images.shape[0] // label.shape[0]
-        gain, offset = self.label(label).repeat(count, 1).chunk(2, dim=1)
-        return F.gelu(self.norm(self.conv(F.pixel_unshuffle(images, 2)), gain, offset))
+        """Slices (B, K, 3, H, W) with the embeddings (K, E) of their contrasts -> (B, K, C, H/2, W/2)."""
+        count, _, height, width = images.shape[1:]
+        gain, offset = self.label(label).chunk(2, dim=1)
+
+        def channels(part: Tensor) -> Tensor:
+            slices = part.shape[0]
+            x = on_blocks(part.flatten(0, 1), self.conv, 2)
+            y = F.gelu(self.norm(x, gain.repeat(slices, 1), offset.repeat(slices, 1)))
+            return y.unflatten(0, (slices, count))
+
+        return in_parts(
+            channels, images, count * gain.shape[1] * height * width
+        )  # a quarter of the places, 4 bytes

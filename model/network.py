@@ -149,17 +149,15 @@ class MedK2N(nn.Module):
         """Slices (B, K, 3, H, W) of sites (B,) or (1,) -> what every target is made from."""
         batch, k = x.shape[:2]
         label = self.source_embed.weight[sources]  # (K, E)
-        images = x.flatten(0, 1)
-        levels = self.encoder(images)
+        levels = self.encoder(x.flatten(0, 1))
         shift = self.modality(label).repeat(batch, 1)
         code = self.site(site)
         features = self.multiscale(
             levels, shift, code if len(code) == 1 else code.repeat_interleave(k, dim=0)
         )
-        shape = (batch, k)
         return Encoded(
-            feature=features.unflatten(0, shape),
-            detail=self.detail(images, label).unflatten(0, shape),
+            feature=features.unflatten(0, (batch, k)),
+            detail=self.detail(x, label),
             centre=x[:, :, 1:2],
         )
 

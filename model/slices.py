@@ -33,10 +33,9 @@ def tile(network: MedK2N, sources: int, height: int, width: int, most: int) -> i
 
 
 def widest(network: MedK2N, sources: int) -> int:
-    """Numbers per pixel of the largest tensor: a detail map, or an MLP's inside at stride 4; targets go one by one."""
+    """Numbers per pixel of the largest tensor: a detail map, or the neck's at stride 4; targets go one by one."""
     encoder = network.encoder.config
-    quarter = max(4 * encoder.embed_dim, 2 * encoder.features)
-    return sources * max(network.config.detail // 4, quarter // 16)
+    return sources * max(network.config.detail // 4, max(encoder.width, encoder.features) // 16)
 
 
 @dataclass(frozen=True, kw_only=True)

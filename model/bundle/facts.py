@@ -16,7 +16,7 @@ from model.imaging.grid import KEEP_MM, THICK_MM
 from model.imaging.normalise import PERCENTILE
 from model.network import MedK2N, NetworkConfig
 
-SCHEMA = 3
+SCHEMA = 4
 #: What this code does to an image before the network sees it. Weights that learned on something else are refused.
 PREPROCESSING: dict[str, Any] = {
     "inside": "brain",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from sam2.modeling.backbones.hieradet import Hiera
 from sam2.modeling.backbones.image_encoder import FpnNeck
 from torch import Tensor, nn
 
 from model.encoder.attention import attend_in_windows
+from model.encoder.trunk import Trunk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.config = config
         self.sam2_input = sam2_input
-        self.trunk = Hiera(
+        self.trunk = Trunk(
             embed_dim=config.embed_dim,
             num_heads=config.num_heads,
             stages=config.stages,

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers import ConvBlock, each_target, start_at
+from model.layers import ConvBlock, each_target, on_blocks, start_at
 
 
 class QualityFeedback(nn.Module):
@@ -34,11 +34,10 @@ class QualityFeedback(nn.Module):
             (B, N, J, 2, h, w), non-negative: mean absolute error, 1 - SSIM, in 4x4 patches.
         """
         batch, count, heads = candidates.shape[:3]
-        context = self.features(shared.detach()) + self.reference(
-            F.pixel_unshuffle(key.detach().flatten(0, 1), 4)
-        )
-        images = F.pixel_unshuffle(candidates.detach().reshape(-1, 1, *candidates.shape[-2:]), 4)
-        x = self.image(images).unflatten(0, (-1, heads)).add_(context[:, None]).flatten(0, 1)
+        context = self.features(shared.detach()) + on_blocks(key.detach().flatten(0, 1), self.reference, 4)
+        images = candidates.detach().reshape(-1, 1, *candidates.shape[-2:])
+        x = on_blocks(images, self.image, 4)
+        x = x.unflatten(0, (-1, heads)).add_(context[:, None]).flatten(0, 1)
         condition = each_target(target, batch)
         if count > 1:
             condition = condition.repeat_interleave(heads, dim=0)

@@ -8,12 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers import ConvBlock, DenseBlock, beside, each_target, meet, start_at, upsample
+from model.layers import DenseBlock, beside, each_target, meet, start_at, upsample
 
 #: Residual to the sources, direct regression, Haar sub-bands.
 HEADS = ("residual", "direct", "haar")
-#: Channels at half resolution: as wide as the FLOP budget of `nano` allows.
-MIDDLE = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,11 +32,11 @@ class Candidates:
 
 
 def inverse_haar(bands: Tensor) -> Tensor:
-    """(B, 4, h, w) LL, LH, HL, HH -> (B, 1, 2h, 2w), orthonormal."""
+    """(B, 4, h, w) LL, LH, HL, HH -> (B, 4, h, w), the pixels of each 2x2 block row by row, orthonormal."""
     ll, lh, hl, hh = bands.chunk(4, dim=1)
     a, b = (ll + lh + hl + hh) / 2, (ll - lh + hl - hh) / 2
     c, d = (ll + lh - hl - hh) / 2, (ll - lh - hl + hh) / 2
-    return F.pixel_shuffle(torch.cat([a, b, c, d], dim=1), 2)
+    return torch.cat([a, b, c, d], dim=1)
 
 
 class TaskHeadNet(nn.Module):
@@ -50,13 +48,16 @@ class TaskHeadNet(nn.Module):
 
     def __init__(self, width: int, embed: int, detail: int, site: int = 0) -> None:
         super().__init__()
-        self.shared = nn.ModuleList(ConvBlock(width, condition=embed, site=site) for _ in range(2))
-        self.meet = nn.Conv2d(width + detail, MIDDLE, 1)
-        self.block = DenseBlock(MIDDLE, condition=embed, site=site)
-        self.residual = nn.Conv2d(MIDDLE, 2 + 4, 3, padding=1)
-        self.direct = nn.Conv2d(MIDDLE, 4, 3, padding=1)
-        self.haar = nn.Conv2d(MIDDLE, 4, 3, padding=1)
-        self.widths = nn.Conv2d(MIDDLE, 2, 3, padding=1)
+        middle = width // 2  # channels at half resolution: as wide as the FLOP budget allows
+        self.shared = nn.ModuleList(
+            DenseBlock(width, width // 2, condition=embed, site=site) for _ in range(2)
+        )
+        self.meet = nn.Conv2d(width + detail, middle, 1)
+        self.block = DenseBlock(middle, middle, condition=embed, site=site)
+        self.residual = nn.Conv2d(middle, 2 + 4, 3, padding=1)
+        self.direct = nn.Conv2d(middle, 4, 3, padding=1)
+        self.haar = nn.Conv2d(middle, 4, 3, padding=1)
+        self.widths = nn.Conv2d(middle, 2, 3, padding=1)
         # The mix of sources starts closed: head 1 begins as a constant and opens where a source helps.
         start_at(self.residual, (0.0, 0.0, 0.4, 0.4, 0.4, 0.4), zero_weight=True)
         start_at(self.direct, 0.4)
@@ -92,10 +93,12 @@ class TaskHeadNet(nn.Module):
         x = self.block(met, condition, site)
         mix_of, direct, widths = beside(x, self.residual, self.direct, self.widths)
         gain = upsample(mix_of[:, :2]).to(key.dtype)
-        first = F.pixel_shuffle(mix_of[:, 2:], 2).to(key.dtype)
-        first = first.addcmul_(gain[:, 0:1], key.flatten(0, 1)).addcmul_(gain[:, 1:2], mix.flatten(0, 1))
         # The third head leaves the decoder a block earlier.
-        images = torch.cat([first, F.pixel_shuffle(direct, 2), inverse_haar(self.haar(met))], dim=1)
+        pixels = torch.cat([mix_of[:, 2:], direct, inverse_haar(*beside(met, self.haar))], dim=1).to(
+            key.dtype
+        )
+        images = F.pixel_shuffle(pixels, 2)
+        images[:, :1].addcmul_(gain[:, 0:1], key.flatten(0, 1)).addcmul_(gain[:, 1:2], mix.flatten(0, 1))
         return Candidates(
             images=images.unflatten(0, (batch, count)),
             widths=widths.unflatten(0, (batch, count)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from model.layers import ChannelNorm, ConvBlock, upsample
+from model.layers import ChannelNorm, ConvBlock, DenseBlock, upsample
 from model.scan.fermat import fermat_order
 from model.scan.mamba import Mamba2
 
@@ -46,10 +46,10 @@ class MultiScaleNet(nn.Module):
         self.down = nn.ModuleList(
             nn.Conv2d(width, width, 3, stride=2, padding=1, groups=width) for _ in range(3)
         )
-        self.fine = ConvBlock(width, site=site)
+        self.fine = DenseBlock(width, width // 2, site=site)
         self.spirals = nn.ModuleList(SpiralBlock(width, site) for _ in range(3))
         self.merge = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(3))
-        self.out = ConvBlock(width, site=site)
+        self.out = DenseBlock(width, width // 2, site=site)
 
     def forward(self, levels: list[Tensor], shift: Tensor, site: Tensor | None = None) -> Tensor:
         """Levels (B, neck, ...), each shifted by (B, neck), and site codes (B, S) or (1, S) -> (B, D, h, w)."""

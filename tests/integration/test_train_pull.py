@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -21,6 +22,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
 from medk2n_node.cli.app import main
 from tests import peers
 from tests.dicom_archive import phantom_archive
+from tests.segmentation import draw
 
 
 @pytest.fixture(scope="module")
@@ -38,13 +40,19 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     one.Modality, one.SeriesInstanceUID = "CT", one.SeriesInstanceUID + ".1"
     one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = one.SOPInstanceUID + ".1"
     one.save_as(second / "ct.dcm")
+    first = sorted(folder.iterdir())[0]
+    series = next(one for one in sorted(first.iterdir()) if one.is_dir())
+    images = [dcmread(path) for path in sorted(series.glob("*.dcm"))]
+    lesion = np.zeros((len(images), *images[0].pixel_array.shape), bool)
+    lesion[len(images) // 2, 20:30, 20:30] = True
+    draw(series, first / "seg", [lesion])
     return folder
 
 
 def instances(folder: Path) -> dict[str, Dataset]:
-    """MR objects below a folder by their SOP Instance UID."""
+    """MR images and segmentations below a folder by their SOP Instance UID."""
     read = [dcmread(path) for path in sorted(folder.rglob("*.dcm"))]
-    return {str(one.SOPInstanceUID): one for one in read if one.Modality == "MR"}
+    return {str(one.SOPInstanceUID): one for one in read if one.Modality in ("MR", "SEG")}
 
 
 def scan(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, dict[str, object], str]:
@@ -57,7 +65,8 @@ def scan(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, d
 @pytest.mark.peer
 def test_a_pacs_is_an_archive(archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with peers.orthanc(tmp_path / "pacs", known={"MEDK2N": ("127.0.0.1", 11112)}) as pacs:
-        sent = peers.storescu(pacs.port, archive, called_ae=pacs.ae_title)
+        # The sender proposes what it finds in the files; its own list of classes lacks segmentations.
+        sent = peers.storescu(pacs.port, archive, called_ae=pacs.ae_title, options=["--required"])
         assert sent.returncode == 0, sent.stderr
         peer, into = f"{pacs.ae_title}@{pacs.host}:{pacs.port}", tmp_path / "pulled"
         code, told, err = scan(capsys, "--pull", peer, "--into", into)
@@ -129,7 +138,8 @@ def test_what_did_not_come_is_told_and_asked_for_again(
     archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = sorted(archive.iterdir())[0]
-    objects, fails = list(instances(first).values()), [True]
+    objects = [one for one in instances(first).values() if one.Modality == "MR"]
+    fails = [True]
     with broken_pacs(objects, fails) as peer:
         code, _, err = scan(capsys, "--pull", peer, "--into", tmp_path / "in")
         assert code == 3, "and there is nothing else to scan"

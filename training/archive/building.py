@@ -37,6 +37,7 @@ from training.archive.opened import Archive, open_archive
 from training.archive.pictures import draw_pair
 from training.archive.prepare import Excluded, Prepared, prepare_images
 from training.archive.pseudonyms import Pseudonyms, salt_of
+from training.archive.segments import read_lesion
 from training.archive.splits import Shares, assign, read_splits, write_splits
 from training.archive.volumes import read_row
 from training.errors import TrainingError
@@ -132,10 +133,14 @@ def _prepare_study(rows: Sequence[Row], out: Path, pseudonyms: Pseudonyms) -> No
         return
     images: dict[str, Image] = {}
     unreadable: list[Excluded] = []
+    of_series = {row.series: str(row.contrast) for row in chosen}
     for row in (*chosen, *(row for row in rows if row.part == "lesion" and row.usable)):
         shows = str(row.contrast or row.part)
         try:
-            images[shows] = read_row(row, pseudonyms)
+            if row.part == "lesion" and row.form == "dicom":
+                images[shows] = read_lesion(row, images, of_series, pseudonyms)
+            else:
+                images[shows] = read_row(row, pseudonyms)
         except ImagingError as error:
             unreadable.append(Excluded(contrast=shows, code=error.code, reason=error.reason))
     lesion = images.pop("lesion", None)

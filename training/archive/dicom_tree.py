@@ -16,6 +16,7 @@ from dicom_rules.protocols import Abilities, Plan, PlanRules, SeriesRole, plan
 from dicom_rules.reading import text
 from training.archive.inventory import Row
 from training.archive.pseudonyms import Pseudonyms
+from training.archive.segments import is_segmentation, lesion_rows
 from training.studies import SeriesFolder, classify_read, read_files
 
 _UID = re.compile(r"\b(?=[0-9.]{14})[0-2]\.\d+(?:\.\d+)+\b")
@@ -48,12 +49,16 @@ def dicom_rows(
         )
         roles = {role.series_uid: role for role in made.series}
         study = pseudonyms.of("study", uid)
+        of_study: list[Row] = []
+        drawn: dict[str, Dataset] = {}
         for folder, one in series:
             row = _row(folder, one, roles[one.series_uid], made, site, pseudonyms, study)
             if len(patients) > 1:
                 row = _of_two_patients(row, len(patients))
-            rows.append(row)
-            rows += _other_stacks(row, one, made, pseudonyms)
+            elif is_segmentation(folder.headers[0]):
+                drawn[row.series] = folder.headers[0]
+            of_study += [row, *_other_stacks(row, one, made, pseudonyms)]
+        rows += lesion_rows(of_study, drawn)
     return rows
 
 

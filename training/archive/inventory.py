@@ -28,7 +28,7 @@ class Row:
     Attributes:
         patient, study, series: salted hashes.
         form: "dicom" or "nifti".
-        part: "image", or what a NIfTI file marks: "lesion", "mask".
+        part: "image", or what a NIfTI file or a segmentation marks: "lesion", "mask".
         contrast: one of CONTRASTS, or None where the evidence does not suffice.
         usable: may teach; `because` is the code of why not, `reasons` the sentences.
         chosen: counts for its contrast in its study (of several candidates one does, as in the node's plan).

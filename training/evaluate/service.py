@@ -181,9 +181,16 @@ def rows_of(contrasts: Sequence[str]) -> list[Row]:
 
 
 def ablate_folders(
-    model: Path, archive: Path, *, every: int, report: Callable[[str], None] = lambda line: None
+    model: Path,
+    archive: Path,
+    *,
+    every: int,
+    spoilt: str | None = None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> dict[str, dict[str, float]]:
     """What each module of a trained network is worth on the validation cases (`training.evaluate.ablation`).
+
+    `spoilt`: a kind of fault (`training.falsify.CORRUPTIONS`) that befalls an auxiliary source of every row.
 
     Raises:
         TrainingError: nothing_to_evaluate: no case has three contrasts, so no source is ever an auxiliary one.
@@ -199,7 +206,7 @@ def ablate_folders(
             reason=f"no validation case holds all of {', '.join(judged.contrasts)}",
             cure="Prepare patients who were scanned with all contrasts.",
         )  # fmt: skip
-    return ablate(network_of(method), judged.cases, rows, stride=every, report=report)
+    return ablate(network_of(method), judged.cases, rows, stride=every, spoilt=spoilt, report=report)
 
 
 def ablate_trained(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from model.heads.level import LEVEL_FEATURES
 from model.network import MedK2N, NetworkConfig
+from model.operations import operation_counter
 from training.errors import TrainingError
 from training.peers.nets import MMGAN, ChannelPeer, MMSynth, Peer, PlainUNet, dyn_unet
 
@@ -45,7 +45,7 @@ def network_gflop(config: NetworkConfig, patterns: Sequence[Labels], size: tuple
         for sources, targets in patterns:
             x = torch.zeros(1, len(sources), 3, *size)
             levels = torch.zeros(1, len(sources), LEVEL_FEATURES)
-            with FlopCounterMode(display=False) as counter:
+            with operation_counter() as counter:
                 network(x, sources, targets, levels)
             total += counter.get_total_flops()
     return total / len(patterns) / 1e9
@@ -61,7 +61,7 @@ def peer_gflop(
         asked = patterns[:1] if isinstance(network, ChannelPeer | MMGAN) else patterns
         total = 0
         for sources, targets in asked:
-            with FlopCounterMode(display=False) as counter:
+            with operation_counter() as counter:
                 network(torch.zeros(1, len(sources), 3, *size), sources, targets)
             total += counter.get_total_flops()
     return total / len(asked) / 1e9

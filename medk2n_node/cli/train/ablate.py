@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,16 @@ import typer
 
 from medk2n_node.cli.context import JsonFlag, people, print_json, remarks
 from medk2n_node.cli.train.bar import bar
+
+
+class Fault(StrEnum):
+    """The kinds of `training.falsify.CORRUPTIONS` that all cases can be given."""
+
+    ROTATION = "rotation"
+    SHIFT = "shift"
+    LABEL_SWAP = "label swap"
+    MOTION = "motion"
+    PLANTED = "lesion planted"
 
 
 def register(train: typer.Typer) -> None:
@@ -29,6 +40,13 @@ def ablate(
         Path, typer.Option("--out", metavar="DIR", help="For ablation.json, ablation.md and the report.")
     ],
     every: Annotated[int, typer.Option("--every", min=1, metavar="N", help="Every N-th slice alone.")] = 12,
+    spoilt: Annotated[
+        Fault | None,
+        typer.Option(
+            "--spoilt",
+            help="What befalls an auxiliary source of every row: only then have the weight networks something to do.",
+        ),
+    ] = None,
     rows: Annotated[
         bool,
         typer.Option(
@@ -55,9 +73,11 @@ def ablate(
     def say(line: str) -> None:
         remarks().print(line, style="dim", markup=False)
 
-    figures = ablate_folders(model, archive, every=every, report=say)
+    figures = ablate_folders(model, archive, every=every, spoilt=spoilt and spoilt.value, report=say)
     out.mkdir(parents=True, exist_ok=True)
-    document: dict[str, Any] = {"switched_off": figures, "trained": None}
+    document: dict[str, Any] = {
+        "spoilt": spoilt and spoilt.value, "switched_off": figures, "trained": None
+    }  # fmt: skip
     text = ablation_table(figures)
     (out / "ablation.md").write_text(text + "\n", encoding="utf-8")
     said: list[str] = []

@@ -34,6 +34,7 @@ from pynetdicom.sop_class import (  # type: ignore[attr-defined]
     MRSpectroscopyStorage,
     RawDataStorage,
     SecondaryCaptureImageStorage,
+    SegmentationStorage,
     StudyRootQueryRetrieveInformationModelFind,
     StudyRootQueryRetrieveInformationModelGet,
 )
@@ -45,10 +46,13 @@ from medk2n_node.store.files import sync_folder, write_synced
 
 QUERY, RETRIEVE = StudyRootQueryRetrieveInformationModelFind, StudyRootQueryRetrieveInformationModelGet
 IMAGES = (MRImageStorage, EnhancedMRImageStorage, LegacyConvertedEnhancedMRImageStorage)
-#: What else lies in MR series: it is taken along, or a study that holds one would never be whole.
+#: What else lies in MR series: it is taken along, or a study that holds one would never be whole. A segmentation marks
+#: lesions.
 CLASSES = (
     *IMAGES, EnhancedMRColorImageStorage, MRSpectroscopyStorage, RawDataStorage, SecondaryCaptureImageStorage,
+    SegmentationStorage,
 )  # fmt: skip
+MODALITIES = ("MR", "SEG")
 SYNTAXES = (
     ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGLosslessSV1, JPEG2000Lossless, JPEGLSLossless, RLELossless,
 )  # fmt: skip
@@ -78,7 +82,7 @@ def pull(
     most: int | None = None,
     progress: Callable[[str, int, int], None] = lambda stage, done, of: None,
 ) -> Pulled:
-    """Fetch the MR series of the peer's studies into a folder for each study; whole studies are not asked for again.
+    """Fetch MR series and segmentations of the peer's studies, a folder each; whole studies are not asked for again.
 
     Args:
         since, until: StudyDate, both included.
@@ -135,10 +139,7 @@ def _studies(config: Config, peer: Peer, since: date | None, until: date | None)
 
 
 def _get_study(config: Config, peer: Peer, uid: str, place: Path) -> tuple[int, str]:
-    """Its MR series into `place`; gives the images and what went wrong, in words."""
-    query = Dataset()
-    query.QueryRetrieveLevel = "SERIES"
-    query.StudyInstanceUID, query.SeriesInstanceUID, query.Modality = uid, "", "MR"
+    """Its MR series and segmentations into `place`; gives the objects and what went wrong, in words."""
     store = _Store(place)
     contexts = [
         build_context(QUERY),
@@ -148,7 +149,8 @@ def _get_study(config: Config, peer: Peer, uid: str, place: Path) -> tuple[int, 
     roles: list[SCP_SCU_RoleSelectionNegotiation] = [build_role(one, scp_role=True) for one in CLASSES]
     with association(config, peer, contexts, roles=roles, on_store=store) as link:
         _refuse_without_get(link, peer)
-        series = [str(one.SeriesInstanceUID) for one in _find(link, peer, query) if _is_mr(one)]
+        # A PACS may ignore the modality asked for and name every series twice.
+        series = dict.fromkeys(one for modality in MODALITIES for one in _series(link, peer, uid, modality))
         for one in series:
             words = _get_series(link, uid, one)
             if words:
@@ -217,8 +219,16 @@ def _refuse_without_get(link: Association, peer: Peer) -> None:
         )  # fmt: skip
 
 
-def _is_mr(series: Dataset) -> bool:
-    return bool(series.get("SeriesInstanceUID")) and str(series.get("Modality", "MR") or "MR") == "MR"
+def _series(link: Association, peer: Peer, study: str, modality: str) -> list[str]:
+    """Series Instance UIDs of a study's series of one modality; a series without one counts as MR."""
+    query = Dataset()
+    query.QueryRetrieveLevel = "SERIES"
+    query.StudyInstanceUID, query.SeriesInstanceUID, query.Modality = study, "", modality
+    return [
+        str(one.SeriesInstanceUID)
+        for one in _find(link, peer, query)
+        if one.get("SeriesInstanceUID") and str(one.get("Modality", "") or "MR") == modality
+    ]
 
 
 def _listed(value: Any) -> Sequence[str]:

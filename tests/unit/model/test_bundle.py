@@ -183,7 +183,7 @@ def test_a_table_of_other_weights_is_refused(copy: Path) -> None:
 
 def test_a_bundle_of_an_older_schema_is_refused(copy: Path) -> None:
     rewrite(copy, lambda manifest: manifest.update(schema=1))
-    with pytest.raises(BundleError, match="its schema is 1, this version reads 3"):
+    with pytest.raises(BundleError, match="its schema is 1, this version reads 4"):
         load_bundle(copy)
 
 

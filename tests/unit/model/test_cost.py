@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from model import Bundle, Image, RequestError, load_bundle, synthesize
 from model.arithmetic import arithmetic
 from model.encoder.attention import attend
 from model.heads.level import LEVEL_FEATURES
 from model.network import MedK2N, NetworkConfig
+from model.operations import operation_counter
 from model.slices import Decoded, Stack, decode
 
 
@@ -110,13 +110,20 @@ def test_tiny_stays_within_its_operations() -> None:
     network = MedK2N(NetworkConfig(encoder="tiny")).eval()
     x, levels = torch.rand(1, 3, 3, 256, 256), torch.rand(1, 3, LEVEL_FEATURES)
     sources, site = [0, 1, 2], torch.zeros(1, dtype=torch.long)
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+    with torch.inference_mode(), operation_counter() as counter:
         encoded = network.encode(x, sources, site)
         once = counter.get_total_flops() / 1e9
         for count, limit in ((1, 55), (2, 64), (3, 73)):
             before = counter.get_total_flops() / 1e9
             network.fuse(encoded, sources, list(range(3, 3 + count)), levels, None, site)
             assert once + counter.get_total_flops() / 1e9 - before <= limit
+
+
+def test_attention_on_a_cpu_is_counted_with_the_products() -> None:
+    q = torch.rand(2, 4, 256, 32)  # 256 tokens, four heads of 32
+    with torch.inference_mode(), operation_counter() as counter:
+        attend(q, q, q)
+    assert counter.get_total_flops() == 2 * 4 * (2 * 2 * 256 * 256 * 32)
 
 
 @pytest.mark.slow

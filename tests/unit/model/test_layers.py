@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from model.detail import DetailNet
 from model.heads.taskhead import TaskHeadNet
-from model.layers import ConvBlock, DenseBlock, beside, meet, upsample
+from model.layers import ConvBlock, DenseBlock, PlaneNorm, beside, meet, on_blocks, upsample
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
@@ -24,9 +24,11 @@ def opened(module: nn.Module) -> nn.Module:
     return module
 
 
-@pytest.mark.parametrize("kind", [ConvBlock, DenseBlock])
-def test_a_code_that_all_samples_share_gives_what_it_gives_each_of_them(kind: type[nn.Module]) -> None:
-    block = opened(kind(8, condition=5, site=3))
+@pytest.mark.parametrize(
+    "block", [ConvBlock(8, condition=5, site=3), DenseBlock(8, 6, condition=5, site=3)], ids=["conv", "dense"]
+)
+def test_a_code_that_all_samples_share_gives_what_it_gives_each_of_them(block: nn.Module) -> None:
+    block = opened(block)
     x, condition, site = numbers(4, 8, 12, 10), numbers(1, 5, seed=1), numbers(1, 3, seed=2)
     shared = block(x, condition, site)
     each = block(x, condition.repeat(4, 1), site.repeat(4, 1))
@@ -35,7 +37,7 @@ def test_a_code_that_all_samples_share_gives_what_it_gives_each_of_them(kind: ty
 
 
 def test_the_dense_block_is_convolution_instance_norm_modulation_gelu_and_projection() -> None:
-    block = opened(DenseBlock(8, condition=5))
+    block = opened(DenseBlock(8, 6, condition=5))
     assert isinstance(block, DenseBlock) and block.film is not None
     x, condition = numbers(2, 8, 9, 7), numbers(1, 5, seed=1)
     gain, offset = block.film(condition)[0].chunk(2)
@@ -45,9 +47,32 @@ def test_the_dense_block_is_convolution_instance_norm_modulation_gelu_and_projec
     assert torch.allclose(block(x, condition), wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_the_plane_norm_is_instance_norm_in_either_order_of_memory(memory: torch.memory_format) -> None:
+    norm, x = opened(PlaneNorm(6)), 5 + numbers(3, 6, 10, 14).contiguous(memory_format=memory)
+    wanted = F.instance_norm(x, weight=norm.weight, bias=norm.bias)  # type: ignore[arg-type]
+    assert torch.allclose(norm(x), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize(("side", "kernel", "channels"), [(2, 3, 3), (4, 1, 1)])
+def test_a_convolution_of_blocks_needs_no_shuffling(side: int, kernel: int, channels: int) -> None:
+    conv = nn.Conv2d(channels * side * side, 5, kernel, padding=kernel // 2)
+    x = numbers(2, channels, 16, 24)
+    assert torch.allclose(on_blocks(x, conv, side), conv(F.pixel_unshuffle(x, side)), atol=1e-5)
+
+
+def test_work_in_parts_is_the_work_on_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    detail, images, labels = DetailNet(8, 5), numbers(5, 2, 3, 32, 32), numbers(2, 5)
+    whole, seen = detail(images, labels), []
+    monkeypatch.setattr("model.layers.PART_BYTES", 2 * 2 * 8 * 16 * 16 * 4)  # two slices of two sources
+    detail.norm.register_forward_hook(lambda _module, given, _made: seen.append(len(given[0])))
+    assert torch.allclose(detail(images, labels), whole, atol=1e-6)
+    assert seen == [4, 4, 2]
+
+
 def test_details_do_not_depend_on_the_gain_of_the_scanner() -> None:
     detail, image, label = DetailNet(8, 5), numbers(1, 3, 32, 32).abs(), numbers(1, 5)
-    assert torch.allclose(detail(image, label), detail(3 * image, label), atol=1e-3)
+    assert torch.allclose(detail(image[None], label), detail(3 * image[None], label), atol=1e-3)
 
 
 def test_coarse_and_fine_meet_as_if_they_had_been_concatenated() -> None:
@@ -69,9 +94,9 @@ def test_a_detail_carries_the_label_of_its_source_and_stays_where_it_is() -> Non
     image = torch.zeros(1, 3, 32, 32)
     image[:, 1, 20, 10] = 1.0
     labels = numbers(2, 5, seed=3)
-    one, other = detail(image.repeat(2, 1, 1, 1), labels)
+    one, other = detail(image.repeat(2, 1, 1, 1)[None], labels)[0]
     assert not torch.allclose(one, other, atol=1e-3), "the same pixel in T1 and in T2 looks the same"
-    empty = detail(torch.zeros(2, 3, 32, 32), labels)[0]
+    empty = detail(torch.zeros(1, 2, 3, 32, 32), labels)[0, 0]
     # Instance norm moves every place a little; the pixel itself stands out by far.
     change = (one - empty).abs().amax(dim=0)
     hit = (change > 0.3 * change.max()).nonzero()

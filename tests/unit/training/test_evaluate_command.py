@@ -12,10 +12,12 @@ import pytest
 import torch
 
 from medk2n_node.cli import main
+from model import load_bundle
 from model.bundle import default_folder
 from tests.unit.training.archives import write_archive
 from tests.unit.training.cases import small_case
 from training.archive import Case, save_case
+from training.evaluate.ablation import given_rows
 from training.evaluate.table3 import train_rows
 
 CONTRASTS = ("T1", "T2", "FLAIR")
@@ -107,11 +109,28 @@ def test_ablate_says_what_each_module_is_worth(
     archive: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     document = _json(
-        capsys, "train", "ablate", str(default_folder()), str(archive), "--out", str(tmp_path), "--every", "8"
-    )
+        capsys, "train", "ablate", str(default_folder()), str(archive), "--out", str(tmp_path), "--every", "8",
+        "--spoilt", "rotation",
+    )  # fmt: skip
+    assert document["spoilt"] == "rotation"
     assert {"whole network", "without scan", "without effiweight"} <= set(document["switched_off"])
     assert document["trained"] is None
     assert "| without scan |" in (tmp_path / "ablation.md").read_text()
+
+
+def test_an_ablation_with_a_bad_source_leaves_the_truth_and_the_key_alone() -> None:
+    network = load_bundle().network
+    case = small_case("c", ("T1", "T2", "FLAIR"), 0.8)
+    row = (("T1", "T2"), "FLAIR")
+    [(truth, shown, _)] = given_rows(
+        network, [case], [row, (("T1",), "T2")], "rotation"
+    )  # T1 alone is the key
+    known = network.config.contrasts
+    key = row[0][network.keys([known.index(c) for c in row[0]], [known.index("FLAIR")])[0]]
+    [other] = {*row[0]} - {key}
+    assert truth is case and "FLAIR" not in shown.contrasts
+    assert np.array_equal(shown.contrasts[key], case.contrasts[key])
+    assert not np.array_equal(shown.contrasts[other], case.contrasts[other])
 
 
 def test_downstream_writes_the_dice_of_every_arm(
