@@ -88,12 +88,14 @@ class PlaneNorm(nn.Module):
 
     def forward(self, x: Tensor, gamma: Tensor | None = None, beta: Tensor | None = None) -> Tensor:
         """Under a modulation (M, C), M = B or 1: (1 + gamma) * norm + beta."""
+        gain, offset = self.weight[None], self.bias[None]
+        if gamma is not None and beta is not None:
+            gain, offset = gain * (1 + gamma), offset * (1 + gamma) + beta
         # Groups of one channel: on channels-last data a twelfth of the time of var_mean or instance_norm.
         groups = x.shape[1]
-        if gamma is None or beta is None:
-            return F.group_norm(x, groups, self.weight, self.bias).to(x.dtype)
-        gain, offset = self.weight * (1 + gamma), self.bias * (1 + gamma) + beta
-        if len(gain) == 1:
+        # The backward pass of PyTorch's group_norm (2.13) ends the process where the weights' gradient is asked for and
+        # that of channels-last data is not (new rows alone are trained): where anything learns, they stay outside.
+        if len(gain) == 1 and not torch.is_grad_enabled():
             return F.group_norm(x, groups, gain[0], offset[0]).to(x.dtype)
         y = F.group_norm(x, groups)
         return offset[:, :, None, None].addcmul(y, gain[:, :, None, None]).to(x.dtype)

@@ -54,6 +54,22 @@ def test_the_plane_norm_is_instance_norm_in_either_order_of_memory(memory: torch
     assert torch.allclose(norm(x), wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("learns", [True, False], ids=["data learn", "weights alone learn"])
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_the_plane_norms_weights_get_the_gradients_of_instance_norm(
+    memory: torch.memory_format, learns: bool
+) -> None:
+    norm, x = (
+        opened(PlaneNorm(6)),
+        numbers(3, 6, 10, 14).contiguous(memory_format=memory).requires_grad_(learns),
+    )
+    wanted = F.instance_norm(x, weight=norm.weight, bias=norm.bias)  # type: ignore[arg-type]
+    parameters = list(norm.parameters())
+    found = torch.autograd.grad(norm(x).square().sum(), parameters)
+    expected = torch.autograd.grad(wanted.square().sum(), parameters)
+    assert all(torch.allclose(a, b, rtol=1e-4) for a, b in zip(found, expected, strict=True))
+
+
 @pytest.mark.parametrize(("side", "kernel", "channels"), [(2, 3, 3), (4, 1, 1)])
 def test_a_convolution_of_blocks_needs_no_shuffling(side: int, kernel: int, channels: int) -> None:
     conv = nn.Conv2d(channels * side * side, 5, kernel, padding=kernel // 2)
