@@ -31,8 +31,9 @@ class DetailNet(nn.Module):
         def channels(part: Tensor) -> Tensor:
             slices = part.shape[0]
             x = on_blocks(part.flatten(0, 1), self.conv, 2)
-            y = F.gelu(self.norm(x, gain.repeat(slices, 1), offset.repeat(slices, 1)))
-            return y.unflatten(0, (slices, count))
+            # One source's code is shared by all slices.
+            codes = (gain, offset) if count == 1 else (gain.repeat(slices, 1), offset.repeat(slices, 1))
+            return F.gelu(self.norm(x, *codes)).unflatten(0, (slices, count))
 
         return in_parts(
             channels, images, count * gain.shape[1] * height * width

@@ -23,7 +23,7 @@ def in_parts(work: Callable[[Tensor], Tensor], x: Tensor, each: int) -> Tensor:
     """
     step = max(1, PART_BYTES // each)
     # An exported graph has a free number of samples, hence no fixed number of parts.
-    if x.device.type != "cpu" or torch.compiler.is_compiling() or len(x) <= step:
+    if x.device.type != "cpu" or torch.compiler.is_compiling() or x.shape[0] <= step:
         return work(x)
     return torch.cat([work(part) for part in x.split(step)])
 
@@ -95,7 +95,7 @@ class PlaneNorm(nn.Module):
         groups = x.shape[1]
         # The backward pass of PyTorch's group_norm (2.13) ends the process where the weights' gradient is asked for and
         # that of channels-last data is not (new rows alone are trained): where anything learns, they stay outside.
-        if len(gain) == 1 and not torch.is_grad_enabled():
+        if gain.shape[0] == 1 and not torch.is_grad_enabled():
             return F.group_norm(x, groups, gain[0], offset[0]).to(x.dtype)
         y = F.group_norm(x, groups)
         return offset[:, :, None, None].addcmul(y, gain[:, :, None, None]).to(x.dtype)
