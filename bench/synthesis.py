@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -105,9 +106,13 @@ def study_stages(name: str, say: Say) -> dict[str, Any]:
     seconds = dict(product.seconds)
     whole = seconds.pop("network")
     objects, files = seconds.pop("encode", 0.0), seconds.pop("write", 0.0)
-    seconds |= {"encode": inside["encode"], "decode": inside["decode"]}
+    # Tiles run side by side, a core each: what they took together is shared out over the stage's own seconds.
+    tiles = min(BATCH, len(os.sched_getaffinity(0)))
+    encode, decode = inside["encode"] / tiles, inside["decode"] / tiles
     seconds |= {
-        "fuse": max(0.0, whole - inside["encode"] - inside["decode"]),
+        "encode": encode,
+        "decode": decode,
+        "fuse": max(0.0, whole - encode - decode),
         "objects": objects,
         "files": files,
     }
@@ -167,20 +172,22 @@ def writer(folder: Path) -> Callable[[str, bytes], str]:
 
 @contextmanager
 def timed_network(network: MedK2N, seconds: dict[str, float]) -> Iterator[None]:
-    """Seconds in the encoder (with the pyramid and the scan) and in the decoder (heads and their quality)."""
+    """Seconds of all threads in the encoder (with pyramid and scan) and in the decoder (heads and their quality)."""
     seconds |= {"encode": 0.0, "decode": 0.0}
     parts = {"encode": [network.encoder, network.multiscale, network.detail]}
     parts["decode"] = [network.taskhead, network.quality]
-    started: dict[int, float] = {}
-    hooks = []
+    started: dict[tuple[int, int], float] = {}
+    hooks, adding = [], threading.Lock()
     for stage, modules in parts.items():
         for module in modules:
 
             def begin(one: Any, arguments: Any) -> None:
-                started[id(one)] = time.perf_counter()
+                started[threading.get_ident(), id(one)] = time.perf_counter()
 
             def end(one: Any, arguments: Any, output: Any, stage: str = stage) -> None:
-                seconds[stage] += time.perf_counter() - started[id(one)]
+                spent = time.perf_counter() - started[threading.get_ident(), id(one)]
+                with adding:
+                    seconds[stage] += spent
 
             hooks += [module.register_forward_pre_hook(begin), module.register_forward_hook(end)]
     try:
@@ -218,7 +225,7 @@ def network_grid(say: Say) -> list[dict[str, Any]]:
     import torch
 
     from model.operations import operation_counter
-    from model.slices import tile
+    from model.tiles import tiling
 
     rows: list[dict[str, Any]] = []
     for encoder, wanted in (
@@ -228,14 +235,24 @@ def network_grid(say: Say) -> list[dict[str, Any]]:
         network = a_network(encoder)
         say(f"network {encoder}, 256x256: GFLOP and seconds a slice, ratio to the floor")
         for k, n in wanted:
-            batch = tile(network, k, 256, 256, BATCH if encoder == "nano" else 2)
+            tiles = tiling(network, k, 256, 256, BATCH if encoder == "nano" else 2)
+            batch = tiles.step * tiles.at_once
             x, levels = inputs(batch, k)
-            arguments = (x, list(range(k)), list(range(3, 3 + n)), levels)
-            with torch.inference_mode():
-                with operation_counter() as counter:
-                    network(*arguments)
-                spent, rate = beside_matmul(4, lambda given=arguments, made=network: made(*given))
-            spent, gflop = spent / batch, counter.get_total_flops() / 1e9 / batch
+            labels = list(range(k)), list(range(3, 3 + n))
+            with torch.inference_mode(), operation_counter() as counter:
+                network(x[:1], *labels, levels[:1])
+            gflop = counter.get_total_flops() / 1e9
+
+            # As a volume is computed (`decode`): tiles side by side.
+            @torch.inference_mode()
+            def one(start: int, stop: int, given: Any = (network, x, labels, levels)) -> None:
+                made, x, labels, levels = given
+                made(x[start:stop], *labels, levels[start:stop])
+
+            spent, rate = beside_matmul(
+                6, lambda tiles=tiles, batch=batch, one=one: list(tiles.over(batch, one))
+            )
+            spent /= batch
             row = {
                 "encoder": encoder, "sources": k, "targets": n, "slices_at_once": batch, "gflop": round(gflop, 2),
                 "seconds": round(spent, 4), "matmul_gflops": round(rate, 1),
@@ -259,19 +276,18 @@ def line_through_slices(say: Say) -> dict[str, Any]:
     """Seconds of nano, K=3, N=1 against the number of slices: cost is a straight line."""
     import torch
 
-    from model.slices import tile
+    from model.tiles import tiling
 
     network, counts, spent = a_network("nano"), (8, 16, 32, 48), []
-    step = tile(network, 3, 192, 160, BATCH)
-    with torch.inference_mode():
-        for count in counts:
-            x, levels = inputs(count, 3, 192, 160)
+    tiles = tiling(network, 3, 192, 160, BATCH)
+    for count in counts:
+        x, levels = inputs(count, 3, 192, 160)
 
-            def whole(x: torch.Tensor = x, levels: torch.Tensor = levels) -> None:
-                for start in range(0, len(x), step):
-                    network(x[start : start + step], [0, 1, 2], [3], levels[start : start + step])
+        @torch.inference_mode()
+        def one(start: int, stop: int, x: torch.Tensor = x, levels: torch.Tensor = levels) -> None:
+            network(x[start:stop], [0, 1, 2], [3], levels[start:stop])
 
-            spent.append(best_of(2, whole))
+        spent.append(best_of(2, lambda count=count, one=one: list(tiles.over(count, one))))
     slope, start = np.polyfit(counts, spent, 1)
     worst = float(np.abs(np.polyval((slope, start), counts) / np.array(spent) - 1).max())
     say(
@@ -289,6 +305,7 @@ def equal_peers(say: Say) -> list[dict[str, Any]]:
     import torch
 
     from model.operations import operation_counter
+    from model.tiles import Tiling
 
     def flops(build: Callable[[int], torch.nn.Module], width: int) -> float:
         # On the meta device shapes are computed and nothing else, so the search for a width costs nothing.
@@ -306,8 +323,15 @@ def equal_peers(say: Say) -> list[dict[str, Any]]:
         network = build(width).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         gflop, given = flops(build, width), torch.rand(BATCH, 9, 256, 256)
         given = given.to(memory_format=torch.channels_last)
-        with torch.inference_mode():
-            spent, rate = beside_matmul(4, lambda made=network, x=given: made(x))
+
+        @torch.inference_mode()
+        def one(start: int, stop: int, made: Any = network, x: torch.Tensor = given) -> None:
+            made(x[start:stop])
+
+        tiles = Tiling(
+            step=max(1, BATCH // torch.get_num_threads()), at_once=min(BATCH, torch.get_num_threads())
+        )
+        spent, rate = beside_matmul(8, lambda tiles=tiles, one=one: list(tiles.over(BATCH, one)))
         spent /= BATCH
         ratio = round(spent * rate / gflop, 2)
         row = {"name": name, "width": width, "gflop": round(gflop, 2), "seconds": round(spent, 4)}

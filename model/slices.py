@@ -14,28 +14,12 @@ from torch import Tensor
 from model.bundle import Bundle
 from model.heads.quality import volume_score
 from model.imaging.image import FloatArray
-from model.network import MedK2N
+from model.tiles import tiling
 
 #: Expected error by which the fused image must not exceed the key-only image (closed loop, section 2.5). The gates turn
 #: a bad source down before it; small differences that QualityFeedback expects are not worth giving sources up: a margin
 #: of 0.005 cost 1 dB on a row.
 LOOP_MARGIN = 0.03
-
-
-#: No tensor of a tile on a CPU is larger: the C library hands larger blocks back to the system and asks for them anew
-#: each time, and the system clears them page by page, which costs up to a third of the network's time.
-TILE_BYTES = 24 << 20
-
-
-def tile(network: MedK2N, sources: int, height: int, width: int, most: int) -> int:
-    """How many slices go through the network at once on a CPU: at most `most`, at least one."""
-    return max(1, min(most, TILE_BYTES // (4 * widest(network, sources) * height * width)))
-
-
-def widest(network: MedK2N, sources: int) -> int:
-    """Numbers per pixel of the largest tensor: a detail map, or the neck's at stride 4; targets go one by one."""
-    encoder = network.encoder.config
-    return sources * max(network.config.detail // 4, max(encoder.width, encoder.features) // 16)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +64,23 @@ class Decoded:
     features: npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Tile:
+    """What is summed over the volume, of the B slices of one tile.
+
+    Attributes:
+        patch: (B, h, w) part of each 4x4 patch inside the brain; seen: (K, D) features, summed over the brain.
+        errors: (B, N, 4, 2, h, w); shares, passes: (P,) weight, and area that passed the threshold, of each pair.
+    """
+
+    patch: Tensor
+    seen: Tensor
+    errors: Tensor
+    shares: Tensor
+    passes: Tensor
+    pairs: tuple[tuple[int, int], ...]
+
+
 def box_of(mask: npt.NDArray[np.bool_], multiple: int = 32) -> tuple[slice, slice]:
     """Rows and columns of the mask, widened to a multiple where the image allows."""
     out = []
@@ -118,13 +119,11 @@ def decode(
     heads = np.zeros((depth, len(targets), 4, height, width), np.float32)
     half = np.zeros((depth, len(targets), height, width), np.float32)
     change = {n: np.zeros_like(half) for n in used} if leave_one_out and len(used) > 1 else {}
-    errors, weights, shares, passes, seen = [], [], [], [], []
-    pairs: tuple[tuple[int, int], ...] = ()
-    step = batch_slices
-    if not device.startswith("cuda"):
-        step = tile(network, len(used), height + pad[3], width + pad[1], batch_slices)
-    for start in range(0, len(z_all), step):
-        z = z_all[start : start + step]
+    tiles = tiling(network, len(used), height + pad[3], width + pad[1], batch_slices, device=device)
+
+    @torch.inference_mode()  # each thread has a mode of its own
+    def one(start: int, stop: int) -> _Tile:
+        z = z_all[start:stop]
         around = np.stack([z if stack.thick else np.clip(z + d, 0, depth - 1) for d in (-1, 0, 1)], axis=1)
         x = torch.from_numpy(crop[:, around].transpose(1, 0, 2, 3, 4)).to(device)  # (B, K, 3, h, w)
         site = torch.full((1,), stack.site, dtype=torch.long, device=device)
@@ -141,22 +140,31 @@ def decode(
             change[name][z] = difference.float().cpu().numpy()
         inside = F.pad(torch.from_numpy(stack.brain[z][:, rows, columns].astype(np.float32)).to(device), pad)
         patch = F.avg_pool2d(inside[:, None], 4)[:, 0]
-        weights.append(patch)
-        seen.append(torch.einsum("bkdhw,bhw->kd", encoded.feature.float(), patch))
-        errors.append(torch.cat([p.errors, p.base_errors], dim=2).float())
-        pairs = p.pairs
-        if pairs:
-            area = patch.sum(dim=(1, 2))
-            shares.append((p.w_eff[:, :, 0] * patch[:, None]).sum(dim=(0, 2, 3)))
-            passes.append(((p.w_global > p.tau).float() * area[:, None]).sum(dim=0))
-        progress(min(1.0, (start + len(z)) / len(z_all)))
-    weight = torch.cat(weights)
-    error = torch.cat(errors)  # (S, N, 4, 2, h, w)
+        return _Tile(
+            patch=patch,
+            seen=torch.einsum("bkdhw,bhw->kd", encoded.feature.float(), patch),
+            errors=torch.cat([p.errors, p.base_errors], dim=2).float(),
+            shares=(p.w_eff[:, :, 0] * patch[:, None]).sum(dim=(0, 2, 3)),
+            passes=((p.w_global > p.tau).float() * patch.sum(dim=(1, 2))[:, None]).sum(dim=0),
+            pairs=p.pairs,
+        )
+
+    found: list[_Tile] = []
+    done = 0
+    for tile in tiles.over(len(z_all), one):
+        found.append(tile)
+        done += tile.patch.shape[0]
+        progress(done / len(z_all))
+    pairs = found[0].pairs
+    weight = torch.cat([tile.patch for tile in found])
+    error = torch.cat([tile.errors for tile in found])  # (S, N, 4, 2, h, w)
     per_head = volume_score(error, weight).cpu().numpy()  # (N, 4)
     total = weight.sum().clamp_min(1e-6)
     mean_error = ((error * weight[:, None, None, None]).sum(dim=(0, 4, 5)) / total).cpu().numpy()
     image = np.zeros((depth, len(targets), *head.shape[1:]), np.float32)
     half_full = np.zeros_like(image)
+    shares, passes = (torch.stack([getattr(tile, name) for tile in found]).sum(dim=0) / total
+                      for name in ("shares", "passes"))  # fmt: skip
     taken = np.zeros((len(targets), 2))
     notes: list[list[str]] = [[] for _ in targets]
     share: list[dict[str, float]] = []
@@ -167,8 +175,8 @@ def decode(
         ok = {key: True}
         for column, (i, jj) in enumerate(pairs):
             if jj == j:
-                raw[used[i]] = float(torch.stack(shares)[:, column].sum() / total)
-                ok[used[i]] = bool(float(torch.stack(passes)[:, column].sum() / total) > 0.5)
+                raw[used[i]] = float(shares[column])
+                ok[used[i]] = bool(float(passes[column]) > 0.5)
         if pairs and per_head[j, :3].min() > per_head[j, 3] + LOOP_MARGIN:
             picture, taken[j] = heads[:, j, 3], mean_error[j, 3]
             raw, ok = {key: 1.0}, {n: n == key for n in used}
@@ -197,5 +205,5 @@ def decode(
         accepted=accepted,
         notes=notes,
         change=whole,
-        features=(torch.stack(seen).sum(dim=0) / total).double().cpu().numpy(),
+        features=(torch.stack([tile.seen for tile in found]).sum(dim=0) / total).double().cpu().numpy(),
     )

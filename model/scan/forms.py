@@ -42,8 +42,10 @@ def scan_form(device: torch.device | str) -> ScanForm:
     return ScanForm.KERNEL if torch.device(device).type == "cuda" and _kernel() else ScanForm.CHUNKED
 
 
-def ssd_kernel(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, chunk: int = KERNEL_CHUNK) -> Tensor:
-    """The kernel with the arguments and the result of `ssd_chunked` (one group of B and C; no softplus, bias, D or z).
+def ssd_kernel(
+    x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, chunk: int = KERNEL_CHUNK
+) -> Tensor:
+    """The kernel with the arguments and the result of `ssd_chunked` (one group of B and C; no softplus, bias or z).
 
     Raises:
         ImportError: mamba_ssm is not there, or not compiled for this machine.
@@ -53,16 +55,18 @@ def ssd_kernel(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, chunk: in
         raise ImportError(
             "mamba_ssm's CUDA kernel cannot be imported; install the extra `cuda` on a CUDA machine"
         )
-    return kernel(x, dt, a, b[:, :, None], c[:, :, None], chunk)
+    return kernel(x, dt, a, b[:, :, None], c[:, :, None], chunk, D=d)
 
 
-_FORMS: dict[ScanForm, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]] = {
+_FORMS: dict[ScanForm, Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]] = {
     ScanForm.RECURRENCE: ssd_recurrence,
     ScanForm.CHUNKED: ssd_chunked,
     ScanForm.KERNEL: ssd_kernel,
 }
 
 
-def scan(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, form: ScanForm | None = None) -> Tensor:
-    """(B, L, H, P) without the skip D x, in the dtype of x; `form` by default as `scan_form` says for x's device."""
-    return _FORMS[form or scan_form(x.device)](x, dt, a, b, c).to(x.dtype)
+def scan(
+    x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, form: ScanForm | None = None
+) -> Tensor:
+    """(B, L, H, P) in the dtype of x; `form` by default as `scan_form` says for x's device."""
+    return _FORMS[form or scan_form(x.device)](x, dt, a, b, c, d).to(x.dtype)

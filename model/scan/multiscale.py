@@ -27,7 +27,7 @@ class SpiralBlock(nn.Module):
         order = torch.from_numpy(fermat_order(height, length)).to(x.device)
         rows = self.norm(x).permute(0, 2, 3, 1).flatten(1, 2)  # (B, h*w, D)
         mixed = sum(
-            mixer(rows[:, path])[:, torch.argsort(path)]
+            mixer(rows.index_select(1, path)).index_select(1, torch.argsort(path))
             for mixer, path in (
                 (self.outward, order),
                 (self.inward, order.flip(0)),

@@ -8,6 +8,8 @@ chunks of Q steps: what runs on CPU and on any GPU. The third form, and the choi
 
 from __future__ import annotations
 
+import math
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,32 +18,34 @@ from torch import Tensor
 CHUNK = 32
 
 
-def ssd_recurrence(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor) -> Tensor:
+def ssd_recurrence(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> Tensor:
     """The recurrence itself, in float64.
 
     Args:
-        x: (B, L, H, P) inputs; dt: (B, L, H) positive steps; a: (H,) negative; b, c: (B, L, N) one group.
+        x: (B, L, H, P) inputs; dt: (B, L, H) positive steps; a: (H,) negative; b, c: (B, L, N) one group; d: (H,).
 
     Returns:
-        (B, L, H, P) float64, without the skip D x.
+        (B, L, H, P) float64.
     """
-    x, dt, a, b, c = (v.double() for v in (x, dt, a, b, c))
+    x, dt, a, b, c, d = (v.double() for v in (x, dt, a, b, c, d))
     batch, length, heads, width = x.shape
     state = x.new_zeros(batch, heads, width, b.shape[-1])
     out = []
     for t in range(length):
         decay = torch.exp(dt[:, t] * a)[:, :, None, None]
         state = decay * state + (dt[:, t, :, None] * x[:, t])[..., None] * b[:, t, None, None, :]
-        out.append((state * c[:, t, None, None, :]).sum(-1))
+        out.append((state * c[:, t, None, None, :]).sum(-1) + d[:, None] * x[:, t])
     return torch.stack(out, dim=1)
 
 
-def ssd_chunked(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, chunk: int = CHUNK) -> Tensor:
+def ssd_chunked(
+    x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, d: Tensor, chunk: int = CHUNK
+) -> Tensor:
     """The same sum by chunks: inside a chunk a masked product, between chunks a short recurrence.
 
     Exponents are differences of cumulative sums of negative numbers, so at most zero in the lower triangle. The upper
     triangle holds large positive values whose exp would be inf and whose gradient nan: minus infinity is added to them
-    before exp.
+    before exp. Head by head, so that the products read the heads where they lie and no tensor is laid out anew.
     """
     batch, length, heads, width = x.shape
     pad = -length % chunk
@@ -49,24 +53,39 @@ def ssd_chunked(x: Tensor, dt: Tensor, a: Tensor, b: Tensor, c: Tensor, chunk: i
         x, dt = F.pad(x, (0, 0, 0, 0, 0, pad)), F.pad(dt, (0, 0, 0, pad))
         b, c = F.pad(b, (0, 0, 0, pad)), F.pad(c, (0, 0, 0, pad))
     n, states = x.shape[1] // chunk, b.shape[-1]
-    xd = (x * dt[..., None]).reshape(batch, n, chunk, heads, width).transpose(2, 3).flatten(0, 2)  # (BnH,Q,P)
-    total = (dt * a).reshape(batch, n, chunk, heads).transpose(2, 3).cumsum(-1)  # (B,n,H,Q), log of the decay
-    b, c = b.reshape(batch, n, 1, chunk, states), c.reshape(batch, n, 1, chunk, states)
+    inputs = [
+        head.unflatten(1, (n, chunk)).flatten(0, 1) for head in x.unbind(2)
+    ]  # H times (Bn, Q, P), views
+    b, c = (v.unflatten(1, (n, chunk)).flatten(0, 1) for v in (b, c))  # (Bn, Q, N)
+    # Powers of two: exp itself takes five to twenty times as long on a CPU where results underflow.
+    total = (
+        (dt * (a * math.log2(math.e))).unflatten(1, (n, chunk)).cumsum(2)
+    )  # (B, n, Q, H), log of the decay
+    last = total[:, :, -1]  # (B, n, H)
+    decay = total.permute(3, 0, 1, 2).flatten(1, 2).contiguous()  # (H, Bn, Q)
+    # dt_s x_s B_s: the step enters with the decay, as its logarithm.
+    entry = decay - dt.permute(2, 0, 1).reshape(decay.shape).clamp_min(1e-30).log2()
+    similar = c @ b.transpose(1, 2)  # (Bn, Q, Q)
     later = torch.full((chunk, chunk), -torch.inf, dtype=total.dtype, device=x.device).triu(1)
-    weight = (total[..., :, None] - total[..., None, :]).add_(later).exp_()  # (B,n,H,Q,Q)
-    inside = (weight * (c @ b.transpose(-1, -2))).flatten(0, 2) @ xd  # (BnH,Q,P)
-    # What each chunk leaves behind at its end, and what has come in from the chunks before. B and C are the narrow
-    # factors: the decays are multiplied into them, not into x and y.
-    to_end = torch.exp((total[..., -1:] - total).clamp(max=0.0))
-    left = (b * to_end[..., None]).flatten(0, 2).transpose(1, 2) @ xd  # (BnH,S,P)
-    left = left.unflatten(0, (batch, n, heads))
-    carry = torch.exp(total[..., -1])[..., None, None]  # (B,n,H,1,1)
-    state = x.new_zeros(batch, heads, states, width)
+    inside, left = [], []
+    for head, rows, columns, skip in zip(inputs, decay, entry, d, strict=True):
+        weight = torch.exp2((rows[:, :, None] - columns[:, None]).add_(later)) * similar  # (Bn, Q, Q)
+        weight.diagonal(dim1=1, dim2=2).add_(skip)
+        inside.append(weight @ head)
+        # What each chunk leaves behind at its end. B and C are the narrow factors: the decays are multiplied into
+        # them, not into x and y.
+        to_end = torch.exp2(rows[:, -1:] - columns)[:, :, None]
+        left.append((b * to_end).transpose(1, 2) @ head)  # (Bn, N, P)
+    arriving = torch.stack(left, dim=1).unflatten(0, (batch, n))  # (B, n, H, N, P)
+    carry = torch.exp2(last)[..., None, None]
+    state = arriving.new_zeros(batch, heads, states, width)
     entering = []
     for i in range(n):
         entering.append(state)
-        state = carry[:, i] * state + left[:, i]
-    before = torch.stack(entering, dim=1).flatten(0, 2)  # (BnH,S,P)
-    y = torch.baddbmm(inside, (c * torch.exp(total)[..., None]).flatten(0, 2), before)
-    y = y.unflatten(0, (batch, n, heads)).transpose(2, 3).reshape(batch, n * chunk, heads, width)
-    return y[:, :length]
+        state = torch.addcmul(arriving[:, i], carry[:, i], state)
+    before = torch.stack(entering, dim=1).flatten(0, 1)  # (Bn, H, N, P)
+    y = [
+        part.baddbmm_(c * torch.exp2(rows)[:, :, None], before[:, head])
+        for head, (part, rows) in enumerate(zip(inside, decay, strict=True))
+    ]
+    return torch.cat(y, dim=-1).reshape(batch, n * chunk, heads, width)[:, :length]

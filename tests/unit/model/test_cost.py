@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +21,7 @@ from model.heads.level import LEVEL_FEATURES
 from model.network import MedK2N, NetworkConfig
 from model.operations import operation_counter
 from model.slices import Decoded, Stack, decode
+from model.tiles import Tiling
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +51,17 @@ def run(bundle: Bundle, sources: tuple[str, ...], targets: tuple[str, ...], batc
 
 
 @contextmanager
+def cores(count: int) -> Iterator[None]:
+    """PyTorch computes on so many."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def encoder_calls(bundle: Bundle) -> Iterator[list[int]]:
     """The number of images in every call of the encoder."""
     calls: list[int] = []
@@ -66,16 +80,66 @@ def encoder_calls(bundle: Bundle) -> Iterator[list[int]]:
 def test_every_slice_of_every_source_is_encoded_once_whatever_the_number_of_targets(
     bundle: Bundle, targets: tuple[str, ...]
 ) -> None:
-    with encoder_calls(bundle) as calls:
+    with encoder_calls(bundle) as calls, cores(1):
         run(bundle, ("T1", "T2"), targets)
     assert calls == [4, 4, 2]  # five slices, two at a time, of two sources
 
 
-def test_the_size_of_the_tiles_bounds_the_work_and_does_not_change_the_image(bundle: Bundle) -> None:
-    with encoder_calls(bundle) as calls:
-        whole, tiled = (run(bundle, ("T1", "T2", "FLAIR"), ("T1C",), batch) for batch in (8, 1))
-    assert calls == [15, 3, 3, 3, 3, 3]
+@pytest.mark.parametrize(("batch", "sizes"), [(8, [6, 9]), (4, [3, 6, 6]), (2, [3] * 5), (1, [3] * 5)])
+def test_two_cores_share_the_slices_that_may_be_in_memory_and_the_image_stays(
+    bundle: Bundle, batch: int, sizes: list[int]
+) -> None:
+    """Five slices of three sources: two tiles side by side hold no more slices than one was allowed."""
+    sources, targets = ("T1", "T2", "FLAIR"), ("T1C",)
+    with cores(1), encoder_calls(bundle) as calls:
+        whole = run(bundle, sources, targets, 8)
+    assert calls == [15]
+    with cores(2), encoder_calls(bundle) as calls:
+        tiled = run(bundle, sources, targets, batch)
+        assert torch.get_num_threads() == 2, "as it was before"
+    assert sorted(calls) == sizes
     assert np.abs(whole.image - tiled.image).max() < 1e-5
+    assert np.abs(whole.half_width - tiled.half_width).max() < 1e-5
+    assert np.allclose(whole.error, tiled.error, atol=1e-5) and np.allclose(
+        whole.features, tiled.features, atol=1e-4
+    )
+    assert whole.share[0] == pytest.approx(tiled.share[0], abs=2e-4) and whole.accepted == tiled.accepted
+
+
+def test_tiles_side_by_side_have_a_share_of_the_cores_each_and_come_in_order() -> None:
+    met, share = threading.Barrier(2, timeout=30), []
+
+    def work(start: int, stop: int) -> tuple[int, int]:
+        met.wait()  # neither goes on before the other has begun
+        share.append(torch.get_num_threads())
+        return start, stop
+
+    with cores(4):
+        assert list(Tiling(step=3, at_once=2).over(10, work)) == [(0, 3), (3, 6), (6, 9), (9, 10)]
+        assert torch.get_num_threads() == 4
+    assert share == [2, 2, 2, 2]
+
+
+def test_what_a_tile_raises_reaches_the_caller_and_the_rest_is_not_begun() -> None:
+    begun: list[int] = []
+
+    def work(start: int, stop: int) -> None:
+        begun.append(start)
+        if start == 0:
+            raise MemoryError("no room")
+        time.sleep(0.05)
+
+    with cores(2), pytest.raises(MemoryError, match="no room"):
+        list(Tiling(step=1, at_once=2).over(200, work))
+    assert len(begun) < 20
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_no_tile_needs_no_thread(count: int) -> None:
+    assert (
+        list(Tiling(step=4, at_once=8).over(count, lambda start, stop: threading.current_thread()))
+        == [threading.main_thread()] * count
+    )
 
 
 def test_two_runs_give_the_same_bits(bundle: Bundle) -> None:

@@ -35,15 +35,15 @@ def _inputs(length: int, seed: int = 0) -> tuple[torch.Tensor, ...]:
     dt = torch.rand(2, length, 4, generator=g) * 0.5
     a = -torch.tensor([0.5, 1.0, 4.0, 16.0])
     b, c = torch.randn(2, length, 16, generator=g), torch.randn(2, length, 16, generator=g)
-    return x, dt, a, b, c
+    return x, dt, a, b, c, torch.tensor([1.0, -0.5, 0.0, 2.0])
 
 
 @pytest.mark.parametrize("length", [1, 63, 64, 65, 200])
 def test_the_chunked_scan_equals_the_recurrence(length: int) -> None:
-    x, dt, a, b, c = _inputs(length)
-    truth = ssd_recurrence(x, dt, a, b, c)
-    assert torch.allclose(ssd_chunked(x, dt, a, b, c).double(), truth, atol=1e-4, rtol=1e-5)
-    exact = ssd_chunked(*(v.double() for v in (x, dt, a, b, c)))
+    inputs = _inputs(length)
+    truth = ssd_recurrence(*inputs)
+    assert torch.allclose(ssd_chunked(*inputs).double(), truth, atol=1e-4, rtol=1e-5)
+    exact = ssd_chunked(*(v.double() for v in inputs))
     assert torch.allclose(exact, truth, atol=1e-10)
 
 
@@ -58,11 +58,21 @@ def test_gradients_of_the_chunked_scan_equal_those_of_the_recurrence() -> None:
 
 
 def test_strong_decay_gives_finite_values_and_gradients() -> None:
-    x, dt, a, b, c = _inputs(128)
+    x, dt, *others = _inputs(128)
     dt = (dt * 200).requires_grad_()
-    y = ssd_chunked(x, dt, a, b, c)
+    y = ssd_chunked(x, dt, *others)
     y.sum().backward()
     assert torch.isfinite(y).all() and dt.grad is not None and torch.isfinite(dt.grad).all()
+
+
+def test_a_step_of_zero_lets_nothing_in_and_everything_past() -> None:
+    x, dt, *others = _inputs(70)
+    dt[:, 10:60] = 0.0
+    dt.requires_grad_()
+    y = ssd_chunked(x, dt, *others)
+    assert torch.allclose(y.double(), ssd_recurrence(x, dt, *others), atol=1e-4, rtol=1e-5)
+    y.sum().backward()
+    assert dt.grad is not None and torch.isfinite(dt.grad).all()
 
 
 def test_what_comes_later_does_not_change_what_came_before() -> None:

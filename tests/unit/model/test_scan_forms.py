@@ -26,12 +26,13 @@ def _inputs(length: int, seed: int = 0, device: str = "cpu") -> list[Tensor]:
     dt = F.softplus(torch.randn(2, length, 4, generator=g) - 2)
     a = -torch.tensor([0.5, 1.0, 4.0, 8.0])
     b, c = torch.randn(2, length, 16, generator=g) / 4, torch.randn(2, length, 16, generator=g) / 4
-    return [v.to(device) for v in (x, dt, a, b, c)]
+    d = torch.linspace(-1, 2, 4)
+    return [v.to(device) for v in (x, dt, a, b, c, d)]
 
 
 def _forward_and_backward(form: ScanForm, inputs: list[Tensor]) -> list[Tensor]:
     leaves = [v.clone().requires_grad_() for v in inputs]
-    y = scan(leaves[0], leaves[1], leaves[2], leaves[3], leaves[4], form)
+    y = scan(leaves[0], leaves[1], leaves[2], leaves[3], leaves[4], leaves[5], form)
     weight = torch.randn(y.shape, generator=torch.Generator().manual_seed(9)).to(y.device)
     (y * weight).mean().backward()
     return [y.detach(), *(v.grad for v in leaves if v.grad is not None)]
@@ -42,7 +43,7 @@ def test_chunks_and_recurrence_agree_forward_and_backward(length: int) -> None:
     inputs = _inputs(length)
     truth = _forward_and_backward(ScanForm.RECURRENCE, inputs)
     found = _forward_and_backward(ScanForm.CHUNKED, inputs)
-    assert len(truth) == len(found) == 6
+    assert len(truth) == len(found) == 7
     for a, b in zip(found, truth, strict=True):
         assert float((a - b).abs().max()) <= 1e-5 * max(1.0, float(b.abs().max()))
 
@@ -126,6 +127,7 @@ def test_the_kernel_is_called_as_the_installed_packages_source_wants_it(
     assert names[:6] == ["x", "dt", "A", "B", "C", "chunk_size"] and set(names[:6]).isdisjoint(optional)
     defaults = dict(zip(optional, (ast.literal_eval(d) if not isinstance(d, ast.Tuple) else None
                                    for d in theirs.args.defaults), strict=True))  # fmt: skip
+    assert "D" in optional
     off = ("D", "z", "dt_bias", "initial_states", "seq_idx", "dt_softplus", "return_final_states")
     assert not any(defaults[name] for name in off), "what we do ourselves is off by default"
     words = ast.get_docstring(theirs) or ""
@@ -134,11 +136,12 @@ def test_the_kernel_is_called_as_the_installed_packages_source_wants_it(
         "dt: (batch, seqlen, nheads)",
         "B: (batch, seqlen, ngroups, dstate)",
         "C: (batch, seqlen, ngroups, dstate)",
+        "D: (nheads, headdim) or (nheads,)",
         "out: (batch, seqlen, nheads, headdim)",
     ):
         assert line in words
     signature = inspect.Signature(
-        [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names[:6]]
+        [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in (*names[:6], "D")]
     )
     seen: dict[str, Tensor] = {}
 
@@ -146,8 +149,9 @@ def test_the_kernel_is_called_as_the_installed_packages_source_wants_it(
         bound = signature.bind(*args, **kwargs).arguments
         seen.update(bound)
         return ssd_chunked(
-            bound["x"], bound["dt"], bound["A"], bound["B"][:, :, 0], bound["C"][:, :, 0], bound["chunk_size"]
-        )
+            bound["x"], bound["dt"], bound["A"], bound["B"][:, :, 0], bound["C"][:, :, 0], bound["D"],
+            bound["chunk_size"],
+        )  # fmt: skip
 
     monkeypatch.setattr(forms, "_kernel", lambda: stand_in)
     inputs = _inputs(130)
@@ -181,7 +185,7 @@ def _combined(
 ) -> Tensor:
     assert rest["dt_softplus"] is True and rest["z"] is None
     step = F.softplus(dt + dt_bias)
-    return ssd_chunked(x, step, a, b[:, :, 0], c[:, :, 0]) + D[:, None] * x
+    return ssd_chunked(x, step, a, b[:, :, 0], c[:, :, 0], D)
 
 
 @pytest.fixture
@@ -239,8 +243,8 @@ def test_names_shapes_row_order_and_result_are_those_of_mamba_ssms_own_module(
 def test_the_kernel_agrees_with_the_chunks_on_a_gpu(dtype: torch.dtype, limit: float) -> None:
     inputs = _inputs(1024, device="cuda")
     truth = _forward_and_backward(ScanForm.CHUNKED, inputs)
-    x, dt, a, b, c = inputs
-    found = _forward_and_backward(ScanForm.KERNEL, [x.to(dtype), dt, a, b.to(dtype), c.to(dtype)])
+    x, dt, a, b, c, d = inputs
+    found = _forward_and_backward(ScanForm.KERNEL, [x.to(dtype), dt, a, b.to(dtype), c.to(dtype), d])
     for one, other in zip(found, truth, strict=True):
         assert float((one.float() - other).abs().max()) <= limit * max(1.0, float(other.abs().max()))
 
