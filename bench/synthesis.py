@@ -96,12 +96,14 @@ def study_stages(name: str, say: Say) -> dict[str, Any]:
             series=written.files,
         )
         inside: dict[str, float] = {}
+        busy = Busy()
         reset_peak()
         started = time.perf_counter()
         with timed_network(bundle.network, inside):
             product = run(
-                job, write=writer(Path(folder) / "results"), bundle=bundle, maker=maker, batch_slices=BATCH
-            )
+                job, write=writer(Path(folder) / "results"), bundle=bundle, maker=maker, batch_slices=BATCH,
+                progress=busy,
+            )  # fmt: skip
         total = time.perf_counter() - started
     seconds = dict(product.seconds)
     whole = seconds.pop("network")
@@ -120,13 +122,41 @@ def study_stages(name: str, say: Say) -> dict[str, Any]:
     say(f"synthesis of {name}, T1 + T2 + FLAIR -> T1C: {total:.1f} s, {peak_memory():.2f} GiB at most")
     for stage in sorted(seconds, key=lambda one: -seconds[one]):
         say(f"  {stage:<12} {seconds[stage]:6.2f} s  {100 * shares[stage]:4.0f} %")
+    cores = busy.cores()
+    say("  cores at work: " + ", ".join(f"{stage} {count:.1f}" for stage, count in cores.items()))
     return {
         "total_s": round(total, 2),
         "network_s": round(whole, 2),
         "seconds": {stage: round(spent, 3) for stage, spent in seconds.items()},
         "shares": shares,
+        "cores_at_work": {stage: round(count, 2) for stage, count in cores.items()},
         "peak_gib": round(peak_memory(), 2),
     }
+
+
+class Busy:
+    """How many cores work in each stage, as the run tells of its stages: about one for code that has one thread, less
+    where it waits for the disk, as many as there are where arithmetic or memory is the limit.
+
+    Building the objects and writing them is one stage here.
+    """
+
+    def __init__(self) -> None:
+        self._stage, self._at = "", (time.perf_counter(), time.process_time())
+        self._spent: dict[str, list[float]] = {}
+
+    def __call__(self, stage: str, fraction: float) -> None:
+        now = (time.perf_counter(), time.process_time())
+        if self._stage:
+            spent = self._spent.setdefault(self._stage, [0.0, 0.0])
+            for k in (0, 1):
+                spent[k] += now[k] - self._at[k]
+        self._stage, self._at = "objects and files" if stage in ("encode", "write") else stage, now
+
+    def cores(self) -> dict[str, float]:
+        """Stage -> seconds of all cores / seconds."""
+        self(self._stage, 1.0)
+        return {stage: cpu / wall for stage, (wall, cpu) in self._spent.items() if wall > 0.05}
 
 
 def write_study_of(name: str, folder: Path) -> WrittenStudy:

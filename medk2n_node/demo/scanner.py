@@ -101,33 +101,46 @@ def _listens(host: str, port: int) -> bool:
 def send(
     files: Sequence[Sendable], host: str, port: int, *, calling: str, called: str, sent: Callable[[int], None]
 ) -> None:
-    """Send all files over one association; `sent(n)` after each. PeerError at the first that is not taken."""
+    """Send all files over one association; `sent(n)` after each. PeerError at the first that is not taken.
+
+    One that gets no answer is sent once more over a new association, as a scanner does: pynetdicom's own thread of an
+    association may, on a busy machine, take an answer off the queue before the caller sees it.
+    """
     entity = AE(ae_title=calling)
     for sop_class, syntax in sorted({(one.sop_class, one.transfer_syntax) for one in files})[:_CONTEXTS]:
         entity.add_requested_context(sop_class, syntax)
-    association = entity.associate(
-        host, port, ae_title=called, evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay)]
-    )
     where = f"{called} at {host}:{port}"
-    if not association.is_established:
-        raise PeerError(
-            code="no_association", subject=where, reason="it refused the association", cure="Look at its log"
+    done, unanswered = 0, -1
+    while done < len(files):
+        association = entity.associate(
+            host, port, ae_title=called, evt_handlers=[(evt.EVT_CONN_OPEN, _without_delay)]
         )
-    try:
-        for number, one in enumerate(files, start=1):
-            status = association.send_c_store(dcmread(one.path))
-            if "Status" not in status or status.Status != 0x0000:
-                answer = f"answered 0x{status.Status:04X}" if "Status" in status else "did not answer"
-                raise PeerError(
-                    code="not_stored",
-                    subject=where,
-                    reason=f"it {answer} to {one.path.name}",
-                    cure="Look at its log",
-                )
-            sent(number)
-    finally:
-        if association.is_established:
-            association.release()
+        if not association.is_established:
+            raise PeerError(
+                code="no_association",
+                subject=where,
+                reason="it refused the association",
+                cure="Look at its log",
+            )
+        try:
+            for one in files[done:]:
+                status = association.send_c_store(dcmread(one.path))
+                if "Status" not in status and unanswered != done:
+                    unanswered = done
+                    break
+                if "Status" not in status or status.Status != 0x0000:
+                    answer = f"answered 0x{status.Status:04X}" if "Status" in status else "did not answer"
+                    raise PeerError(
+                        code="not_stored",
+                        subject=where,
+                        reason=f"it {answer} to {one.path.name}",
+                        cure="Look at its log",
+                    )
+                done += 1
+                sent(done)
+        finally:
+            if association.is_established:
+                association.release()
 
 
 def _without_delay(event: evt.Event) -> None:

@@ -67,10 +67,11 @@ def ssd_chunked(
     entry = decay - dt.permute(2, 0, 1).reshape(decay.shape).clamp_min(1e-30).log2()
     similar = c @ b.transpose(1, 2)  # (Bn, Q, Q)
     later = torch.full((chunk, chunk), -torch.inf, dtype=total.dtype, device=x.device).triu(1)
+    own = torch.eye(chunk, dtype=total.dtype, device=x.device)  # D x, on the diagonal
     inside, left = [], []
     for head, rows, columns, skip in zip(inputs, decay, entry, d, strict=True):
-        weight = torch.exp2((rows[:, :, None] - columns[:, None]).add_(later)) * similar  # (Bn, Q, Q)
-        weight.diagonal(dim1=1, dim2=2).add_(skip)
+        falling = torch.exp2((rows[:, :, None] - columns[:, None]).add_(later))
+        weight = torch.addcmul(skip * own, falling, similar)  # (Bn, Q, Q)
         inside.append(weight @ head)
         # What each chunk leaves behind at its end. B and C are the narrow factors: the decays are multiplied into
         # them, not into x and y.

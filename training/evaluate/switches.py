@@ -95,7 +95,7 @@ def _hooks(network: MedK2N) -> dict[str, tuple[list[nn.Module], Hook]]:
         "threshold": ([network.threshold], _threshold),
         "effiweight": ([network.effiweight], _effiweight),
         "effiweight map": ([network.effiweight], _space),
-        "no auxiliary source": ([network.effiweight], _zero),
+        "auxiliary sources": ([network.effiweight], _zero),
         "detail path": ([network.detail], _zero),
         "source labels": ([network.modality, network.detail.label], _zero),
         "level": ([network.level], _neutral_level),
@@ -105,5 +105,5 @@ def _hooks(network: MedK2N) -> dict[str, tuple[list[nn.Module], Hook]]:
 #: What can be switched off, in the order of the graph.
 SWITCHES = (
     "scan", "source labels", "detail path", "preweight", "memory", "threshold", "effiweight", "effiweight map",
-    "no auxiliary source", "level",
+    "auxiliary sources", "level",
 )  # fmt: skip

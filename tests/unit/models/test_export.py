@@ -94,7 +94,7 @@ def test_a_graph_gives_what_the_network_gives_for_any_number_of_slices(tmp_path:
 
     document = export_bundle(default_folder(), tmp_path / "out", [read_pattern("T1,T2:FLAIR")], size=64)
     [graph] = document["onnx"]
-    assert graph["file"] == "T1-T2_to_FLAIR.onnx"
+    assert graph["file"] == "T1-T2_to_FLAIR.onnx", graph["words"]
     assert 0 <= graph["difference"] < 1e-4
     assert "onnxruntime differs from PyTorch by" in graph["words"]
     assert graph["words"] in (tmp_path / "out/docs/README.md").read_text()
