@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers import PlaneNorm, in_parts, on_blocks
+from model.layers import PlaneNorm, on_blocks
 
 
 class DetailNet(nn.Module):
@@ -23,18 +23,13 @@ class DetailNet(nn.Module):
         nn.init.normal_(self.label.weight, std=0.1)  # contrasts differ from the start
         nn.init.zeros_(self.label.bias)
 
-    def forward(self, images: Tensor, label: Tensor) -> Tensor:
-        """Slices (B, K, 3, H, W) with the embeddings (K, E) of their contrasts -> (B, K, C, H/2, W/2)."""
-        count, _, height, width = images.shape[1:]
+    def forward(self, images: Tensor, label: Tensor) -> tuple[Tensor, ...]:
+        """Slices (K, B, 3, H, W) with the embeddings (K, E) of their contrasts -> K maps (B, C, H/2, W/2).
+
+        A map of each source, not one tensor of all: what reads them takes one source at a time, channels last.
+        """
         gain, offset = self.label(label).chunk(2, dim=1)
-
-        def channels(part: Tensor) -> Tensor:
-            slices = part.shape[0]
-            x = on_blocks(part.flatten(0, 1), self.conv, 2)
-            # One source's code is shared by all slices.
-            codes = (gain, offset) if count == 1 else (gain.repeat(slices, 1), offset.repeat(slices, 1))
-            return F.gelu(self.norm(x, *codes)).unflatten(0, (slices, count))
-
-        return in_parts(
-            channels, images, count * gain.shape[1] * height * width
-        )  # a quarter of the places, 4 bytes
+        return tuple(
+            F.gelu(self.norm(on_blocks(planes, self.conv, 2), gain[k : k + 1], offset[k : k + 1]))
+            for k, planes in enumerate(images)
+        )

@@ -6,7 +6,7 @@ is; sources, targets, pairs and heads each go through in one batched call.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -77,18 +77,18 @@ class Encoded:
     """K sources of B slices, encoded once for any number of targets.
 
     Attributes:
-        feature: (B, K, D, h, w); detail: (B, K, C, H/2, W/2); centre: (B, K, 1, H, W).
+        feature: (B, K, D, h, w), of each source dense; detail: K times (B, C, H/2, W/2); centre: (B, K, 1, H, W).
     """
 
     feature: Tensor
-    detail: Tensor
+    detail: tuple[Tensor, ...]
     centre: Tensor
 
     def of(self, sources: list[int]) -> Encoded:
         """Only the sources at these positions."""
         return Encoded(
             feature=self.feature[:, sources],
-            detail=self.detail[:, sources],
+            detail=tuple(self.detail[k] for k in sources),
             centre=self.centre[:, sources],
         )
 
@@ -149,15 +149,15 @@ class MedK2N(nn.Module):
         """Slices (B, K, 3, H, W) of sites (B,) or (1,) -> what every target is made from."""
         batch, k = x.shape[:2]
         label = self.source_embed.weight[sources]  # (K, E)
-        levels = self.encoder(x.flatten(0, 1))
-        shift = self.modality(label).repeat(batch, 1)
+        # One source after the other, so that what is read of one source later lies in one piece.
+        planes = x.transpose(0, 1)
+        levels = self.encoder(planes.flatten(0, 1))
+        shift = self.modality(label)[:, None].expand(-1, batch, -1).flatten(0, 1)
         code = self.site(site)
-        features = self.multiscale(
-            levels, shift, code if len(code) == 1 else code.repeat_interleave(k, dim=0)
-        )
+        features = self.multiscale(levels, shift, code if len(code) == 1 else code.repeat(k, 1))
         return Encoded(
-            feature=features.unflatten(0, (batch, k)),
-            detail=self.detail(x, label),
+            feature=features.unflatten(0, (k, -1)).transpose(0, 1),
+            detail=self.detail(planes, label),
             centre=x[:, :, 1:2],
         )
 
@@ -235,7 +235,7 @@ class MedK2N(nn.Module):
         key_image = _take(centre, keys)
         alike = keys[:1] if len(set(keys)) == 1 else keys  # one detail path serves all targets with this key
         first = self.taskhead(
-            _take(feature, keys), _take(detail, alike), key_image, key_image, e_target, code
+            _take(feature, keys), _beside([detail[k] for k in alike]), key_image, key_image, e_target, code
         )
         base = gain * first.images.mean(dim=2, keepdim=True) + offset
         base_errors = self.quality(base, first.shared, key_image, e_target)
@@ -272,7 +272,8 @@ class MedK2N(nn.Module):
         # Equation 8, normalised so that the representation does not drift with K: key 1, auxiliaries w_ij.
         parts = {factor: _parts(_resize(w_eff, factor), wanted, n) for factor in (1, 2, 4)}
         blends = [
-            _blend(x, parts[factor], keys, pairs) for x, factor in ((feature, 1), (detail, 2), (centre, 4))
+            _blend(x, parts[factor], keys, pairs)
+            for x, factor in ((feature.unbind(1), 1), (detail, 2), (centre.unbind(1), 4))
         ]
         second = self.taskhead(*blends[:2], key_image, blends[2], e_target, code)
         images = gain * second.images + offset
@@ -327,13 +328,20 @@ def _resize(w: Tensor, factor: int) -> Tensor:
     return up.unflatten(0, w.shape[:2])
 
 
-def _blend(x: Tensor, part: Tensor, keys: list[int], pairs: tuple[tuple[int, int], ...]) -> Tensor:
-    """The sum of each target's sources times their parts; (B, K, C, h, w), (B, P + N, 1, h, w) -> (B, N, C, h, w)."""
+def _beside(maps: Sequence[Tensor]) -> Tensor:
+    """N times (B, C, h, w) -> (B, N, C, h, w), channels last; a view, not a copy, of one."""
+    if len(maps) == 1:
+        return maps[0][:, None]
+    return torch.stack([x.permute(0, 2, 3, 1) for x in maps], dim=1).permute(0, 1, 4, 2, 3)
+
+
+def _blend(x: Sequence[Tensor], part: Tensor, keys: list[int], pairs: tuple[tuple[int, int], ...]) -> Tensor:
+    """The sum of each target's sources times their parts; K (B, C, h, w), (B, P + N, 1, h, w) -> (B, N, C, h, w)."""
     out = []
     for j, key in enumerate(keys):
-        total = part[:, len(pairs) + j] * x[:, key]
+        total = part[:, len(pairs) + j] * x[key]
         for column, (i, jj) in enumerate(pairs):
             if jj == j:
-                total = total.addcmul_(part[:, column], x[:, i])
+                total = total.addcmul_(part[:, column], x[i])
         out.append(total)
-    return out[0][:, None] if len(out) == 1 else torch.stack(out, dim=1)
+    return _beside(out)

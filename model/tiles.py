@@ -70,6 +70,9 @@ def tiling(
 
 
 def _widest(network: MedK2N, sources: int) -> int:
-    """Numbers per pixel of the largest tensor: a detail map, or the neck's at stride 4; targets go one by one."""
+    """Numbers per pixel of what all sources hold at once: detail maps, or the neck's at stride 4.
+
+    Targets go one by one.
+    """
     encoder = network.encoder.config
     return sources * max(network.config.detail // 4, max(encoder.width, encoder.features) // 16)

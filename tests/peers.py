@@ -34,8 +34,14 @@ ORTHANC_PLACES = ("/usr/sbin", "/usr/bin", "/usr/local/sbin", "/usr/local/bin")
 
 
 def program(name: str) -> str:
-    """The path of an installed program; skips the test where it is missing, fails it in CI."""
-    found = shutil.which(name) or shutil.which(name, path=":".join(ORTHANC_PLACES))
+    """The path of an installed program; skips the test where it is missing, fails it in CI.
+
+    Never from a Python environment: pynetdicom brings a `storescu` of its own, which in an activated environment
+    stands before DCMTK's.
+    """
+    places = os.environ.get("PATH", "").split(os.pathsep)
+    strangers = [place for place in places if place and not (Path(place).parent / "pyvenv.cfg").exists()]
+    found = shutil.which(name, path=os.pathsep.join([*strangers, *ORTHANC_PLACES]))
     return found or missing(f"{name} is not installed")
 
 

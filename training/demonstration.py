@@ -104,6 +104,9 @@ def main() -> None:
         "--spoilt", type=float, default=Recipe.spoilt, help="share of batches with a bad source"
     )
     parser.add_argument(
+        "--simulated", type=float, default=Recipe.simulated, help="share of slices drawn from label maps"
+    )
+    parser.add_argument(
         "--start", type=Path, help="state.pt of an earlier training to begin with: no curriculum then"
     )
     parser.add_argument(
@@ -121,6 +124,7 @@ def main() -> None:
         batch=a.batch,
         learning_rate=a.learning_rate,
         spoilt=a.spoilt,
+        simulated=a.simulated,
         network=NetworkConfig(sites=tuple(SITES)),
     )
     if a.start is not None:

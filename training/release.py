@@ -210,7 +210,7 @@ DEMONSTRATION = """# {name} {version}: demonstration weights of Med-K2N
 | network | Med-K2N, encoder `nano` (Hiera of the `sam2` package, trained from scratch), {parameters:.2f} M parameters |
 | takes, makes | any sources to any targets of {contrasts} |
 | training | {steps} steps, recipes in `bundle.json`, seed {seed} |
-| began anew | decoder and detail path in the last run but one, the blocks at stride 4 in the last |
+| began anew | decoder and detail path with the 2700 steps, the blocks at stride 4 with the 3400 |
 | weights | half precision, sha256 in `bundle.json` |
 | expected errors | the network's own estimate; the interval is **uncalibrated** |
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from model.encoder.attention import attend_in_windows
 from model.encoder.trunk import Trunk
+from model.layers import Pointwise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +96,10 @@ class ImageEncoder(nn.Module):
             fpn_top_down_levels=[2, 3],
             fpn_interp_model="nearest",
         )
+        # One pixel's convolutions of the stock neck, as everywhere else; parameters and their names stay.
+        for module in self.neck.modules():
+            if type(module) is nn.Conv2d and module.kernel_size == (1, 1):
+                module.__class__ = Pointwise
         # Position tables start at zero in the stock code, where pretrained weights follow; here they may not.
         nn.init.trunc_normal_(self.trunk.pos_embed, std=0.02)
         nn.init.trunc_normal_(self.trunk.pos_embed_window, std=0.02)

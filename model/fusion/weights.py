@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from model.layers import mlp, squash, start_at
+from model.layers import Pointwise, mlp, squash, start_at
 
 TAU_MIN, TAU_MAX = 0.05, 0.9  # equation 5
 EPSILON = 0.001  # equation 7
@@ -105,17 +105,21 @@ class EffiWeightNet(nn.Module):
     def __init__(self, width: int, embed: int, gate: int = 32, hidden: int = 16) -> None:
         super().__init__()
         self.calculator = mlp(2 + width + gate + 2 * embed, 64, 1)
-        self.key = nn.Conv2d(width, hidden, 1)
-        self.aux = nn.Conv2d(width, hidden, 1)
-        self.error = nn.Conv2d(2, hidden, 1)
+        self.key = Pointwise(width, hidden)
+        self.aux = Pointwise(width, hidden)
+        self.error = Pointwise(2, hidden)
         self.spatial = nn.Sequential(nn.GELU(), nn.Conv2d(hidden, 1, 3, padding=1))
         # Near one half at the start: neither a dead pair nor a pair that always wins.
         start_at(self.calculator[2], 1.0, zero_weight=True)
 
     def look(self, feature: Tensor) -> tuple[Tensor, Tensor]:
         """Each source (B, K, D, h, w) as a key and as an auxiliary source, (B, K, G, h, w): once for all pairs."""
-        maps = [conv(feature.flatten(0, 1)).unflatten(0, feature.shape[:2]) for conv in (self.key, self.aux)]
-        return maps[0], maps[1]
+        planes = feature.transpose(0, 1)  # as they lie in memory
+        key, aux = (
+            conv(planes.flatten(0, 1)).unflatten(0, (planes.shape[0], -1)).transpose(0, 1)
+            for conv in (self.key, self.aux)
+        )
+        return key, aux
 
     def forward(
         self,

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers import ConvBlock, each_target, on_blocks, start_at
+from model.layers import ConvBlock, Pointwise, each_target, on_blocks, start_at
 
 
 class QualityFeedback(nn.Module):
@@ -17,11 +17,11 @@ class QualityFeedback(nn.Module):
 
     def __init__(self, width: int, embed: int, hidden: int = 24) -> None:
         super().__init__()
-        self.features = nn.Conv2d(width, hidden, 1)
-        self.image = nn.Conv2d(16, hidden, 1)
-        self.reference = nn.Conv2d(16, hidden, 1)
+        self.features = Pointwise(width, hidden)
+        self.image = Pointwise(16, hidden)
+        self.reference = Pointwise(16, hidden)
         self.block = ConvBlock(hidden, condition=embed, pointwise=False)
-        self.out = nn.Conv2d(hidden, 2, 1)
+        self.out = Pointwise(hidden, 2)
         start_at(self.out, -2.0)
 
     def forward(self, candidates: Tensor, shared: Tensor, key: Tensor, target: Tensor) -> Tensor:

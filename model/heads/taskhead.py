@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers import DenseBlock, beside, each_target, meet, start_at, upsample
+from model.layers import DenseBlock, Pointwise, beside, each_target, meet, start_at, upsample
 
 #: Residual to the sources, direct regression, Haar sub-bands.
 HEADS = ("residual", "direct", "haar")
@@ -52,7 +52,7 @@ class TaskHeadNet(nn.Module):
         self.shared = nn.ModuleList(
             DenseBlock(width, width // 2, condition=embed, site=site) for _ in range(2)
         )
-        self.meet = nn.Conv2d(width + detail, middle, 1)
+        self.meet = Pointwise(width + detail, middle)
         self.block = DenseBlock(middle, middle, condition=embed, site=site)
         self.residual = nn.Conv2d(middle, 2 + 4, 3, padding=1)
         self.direct = nn.Conv2d(middle, 4, 3, padding=1)

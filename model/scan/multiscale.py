@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from model.layers import ChannelNorm, ConvBlock, DenseBlock, upsample
+from model.layers import ChannelNorm, ConvBlock, DenseBlock, Pointwise, upsample
 from model.scan.fermat import fermat_order
 from model.scan.mamba import Mamba2
 
@@ -34,7 +34,7 @@ class SpiralBlock(nn.Module):
             )  # centre first, centre last
         )
         mixed = torch.as_tensor(mixed).transpose(1, 2).reshape(batch, width, height, length)
-        return x + self.scale * mixed
+        return torch.addcmul(x, self.scale, mixed)
 
 
 class MultiScaleNet(nn.Module):
@@ -42,13 +42,13 @@ class MultiScaleNet(nn.Module):
 
     def __init__(self, width: int, site: int = 0, neck: int | None = None) -> None:
         super().__init__()
-        self.laterals = nn.ModuleList(nn.Conv2d(neck or width, width, 1) for _ in range(4))
+        self.laterals = nn.ModuleList(Pointwise(neck or width, width) for _ in range(4))
         self.down = nn.ModuleList(
             nn.Conv2d(width, width, 3, stride=2, padding=1, groups=width) for _ in range(3)
         )
         self.fine = DenseBlock(width, width // 2, site=site)
         self.spirals = nn.ModuleList(SpiralBlock(width, site) for _ in range(3))
-        self.merge = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(3))
+        self.merge = nn.ModuleList(Pointwise(width, width) for _ in range(3))
         self.out = DenseBlock(width, width // 2, site=site)
 
     def forward(self, levels: list[Tensor], shift: Tensor, site: Tensor | None = None) -> Tensor:
@@ -67,5 +67,5 @@ class MultiScaleNet(nn.Module):
         # Coarse to fine again, so that every scale reaches the map that the fusion reads.
         y = scanned[2]
         for finer, merge in zip((scanned[1], scanned[0], fine), self.merge, strict=True):
-            y = finer + upsample(merge(y))
+            y = upsample(merge(y)).add_(finer)
         return torch.as_tensor(self.out(y, site=site))

@@ -50,6 +50,10 @@ def _zero(module: nn.Module, inputs: Any, output: Tensor) -> Tensor:
     return torch.zeros_like(output)
 
 
+def _all_zero(module: nn.Module, inputs: Any, output: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(torch.zeros_like(part) for part in output)
+
+
 @contextmanager
 def _hooked(modules: list[nn.Module], hook: Hook) -> Iterator[None]:
     handles = [module.register_forward_hook(hook) for module in modules]
@@ -96,7 +100,7 @@ def _hooks(network: MedK2N) -> dict[str, tuple[list[nn.Module], Hook]]:
         "effiweight": ([network.effiweight], _effiweight),
         "effiweight map": ([network.effiweight], _space),
         "auxiliary sources": ([network.effiweight], _zero),
-        "detail path": ([network.detail], _zero),
+        "detail path": ([network.detail], _all_zero),
         "source labels": ([network.modality, network.detail.label], _zero),
         "level": ([network.level], _neutral_level),
     }

@@ -78,8 +78,8 @@ def spoil(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One source of a part of the slices becomes one that should not be trusted.
 
-    It is moved by 6 to 24 pixels, or exchanged for another slice's of the same batch, or drowned in noise: what the
-    weight networks must learn to turn down, and QualityFeedback to expect little of.
+    It is moved by 3 to 24 pixels, turned by 3 to 14 degrees, exchanged for another slice's of the same batch or
+    drowned in noise: what the weight networks must learn to turn down, and QualityFeedback to expect little of.
 
     Args:
         x: (B, K, 3, H, W), levels: (B, K, F); a batch of one source is left alone.
@@ -98,11 +98,18 @@ def spoil(
         if rng.random() < 0.5:
             continue
         spoilt[b, source] = True
-        kind = int(rng.integers(3))
+        kind = int(rng.integers(4))
         if kind == 0 or (kind == 1 and batch == 1):
             sign = rng.choice((-1, 1), 2)
-            shift = [int(v) for v in sign * rng.integers(6, 25, 2)]
+            shift = [int(v) for v in sign * rng.integers(3, 25, 2)]
             new[b, source] = torch.roll(x[b, source], shift, dims=(-2, -1))
+        elif kind == 3:
+            height, width = x.shape[-2:]
+            angle = math.radians(float(rng.choice((-1, 1)) * rng.uniform(3, 14)))
+            turned = Geometry(
+                angle=angle, scale=1.0, mirror=False, centre=((height - 1) / 2, (width - 1) / 2)
+            )
+            new[b, source] = cut(x[b, source], turned, (height, width))
         elif kind == 1:
             other = (b + 1 + int(rng.integers(batch - 1))) % batch
             new[b, source], histogram[b, source] = x[other, source], levels[other, source]

@@ -9,7 +9,18 @@ from torch import Tensor, nn
 
 from model.detail import DetailNet
 from model.heads.taskhead import TaskHeadNet
-from model.layers import ConvBlock, DenseBlock, PlaneNorm, beside, meet, on_blocks, upsample
+from model.layers import (
+    ConvBlock,
+    DenseBlock,
+    PlaneNorm,
+    Pointwise,
+    beside,
+    conv1x1,
+    in_parts,
+    meet,
+    on_blocks,
+    upsample,
+)
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
@@ -78,17 +89,28 @@ def test_a_convolution_of_blocks_needs_no_shuffling(side: int, kernel: int, chan
 
 
 def test_work_in_parts_is_the_work_on_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    detail, images, labels = DetailNet(8, 5), numbers(5, 2, 3, 32, 32), numbers(2, 5)
-    whole, seen = detail(images, labels), []
-    monkeypatch.setattr("model.layers.PART_BYTES", 2 * 2 * 8 * 16 * 16 * 4)  # two slices of two sources
-    detail.norm.register_forward_hook(lambda _module, given, _made: seen.append(len(given[0])))
-    assert torch.allclose(detail(images, labels), whole, atol=1e-6)
-    assert seen == [4, 4, 2]
+    conv, x, seen = nn.Conv2d(3, 8, 3, padding=1), numbers(5, 3, 16, 16), []
+    monkeypatch.setattr("model.layers.PART_BYTES", 2 * 8 * 16 * 16 * 4)  # two slices
+    conv.register_forward_hook(lambda _module, given, _made: seen.append(len(given[0])))
+    found = in_parts(conv, x, 8 * 16 * 16 * 4)
+    assert seen == [2, 2, 1]
+    assert torch.allclose(found, conv(x), atol=1e-6)
+
+
+@pytest.mark.parametrize("batch", [1, 20])
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_a_convolution_of_one_pixel_is_the_same_along_rows(batch: int, memory: torch.memory_format) -> None:
+    conv, x = Pointwise(6, 5), numbers(batch, 6, 7, 9).contiguous(memory_format=memory)
+    assert torch.allclose(conv(x), F.conv2d(x, conv.weight, conv.bias), atol=1e-6)
+    assert torch.allclose(conv1x1(x, conv.weight), F.conv2d(x, conv.weight), atol=1e-6)
+    assert conv(x.contiguous(memory_format=torch.channels_last)).is_contiguous(
+        memory_format=torch.channels_last
+    ), "no later layer lays it out anew"
 
 
 def test_details_do_not_depend_on_the_gain_of_the_scanner() -> None:
     detail, image, label = DetailNet(8, 5), numbers(1, 3, 32, 32).abs(), numbers(1, 5)
-    assert torch.allclose(detail(image[None], label), detail(3 * image[None], label), atol=1e-3)
+    assert torch.allclose(detail(image[None], label)[0], detail(3 * image[None], label)[0], atol=1e-3)
 
 
 def test_coarse_and_fine_meet_as_if_they_had_been_concatenated() -> None:
@@ -110,9 +132,9 @@ def test_a_detail_carries_the_label_of_its_source_and_stays_where_it_is() -> Non
     image = torch.zeros(1, 3, 32, 32)
     image[:, 1, 20, 10] = 1.0
     labels = numbers(2, 5, seed=3)
-    one, other = detail(image.repeat(2, 1, 1, 1)[None], labels)[0]
+    [one], [other] = detail(image.expand(2, 1, -1, -1, -1), labels)
     assert not torch.allclose(one, other, atol=1e-3), "the same pixel in T1 and in T2 looks the same"
-    empty = detail(torch.zeros(1, 2, 3, 32, 32), labels)[0, 0]
+    empty = detail(torch.zeros(2, 1, 3, 32, 32), labels)[0][0]
     # Instance norm moves every place a little; the pixel itself stands out by far.
     change = (one - empty).abs().amax(dim=0)
     hit = (change > 0.3 * change.max()).nonzero()

@@ -106,9 +106,12 @@ def test_a_spoilt_source_is_one_of_the_batch_and_the_others_are_left_alone() -> 
             elif any(torch.equal(new[b, k], x[other, k]) for other in range(6)):
                 seen.add("exchanged")
                 assert not torch.equal(histogram[b, k], levels[b, k]), "the histogram goes with its image"
+            elif not new[b, k][:, [0, -1], [0, -1]].any():
+                seen.add("turned")  # its corners come from outside the field of view
+                assert float((new[b, k] - x[b, k])[:, 23:25, 23:25].abs().mean()) < 0.4, "about the centre"
             else:
                 seen.add("noise")
-    assert seen == {"moved", "exchanged", "noise"}
+    assert seen == {"moved", "exchanged", "noise", "turned"}
 
 
 def test_the_only_source_is_never_spoilt() -> None:
