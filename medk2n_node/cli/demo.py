@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
 
 class _Teller:
-    """Lines with the time since the start; on a terminal a turning mark shows what is under way."""
+    """Lines with the time since the start; on a terminal a turning mark shows what is under way.
+
+    A signal that came meanwhile is raised again here: Python drops a KeyboardInterrupt that falls into a destructor
+    or into a callback of C code.
+    """
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -36,6 +41,7 @@ class _Teller:
 
     def stage(self, words: str) -> None:
         """Show what is under way; where there is no terminal, as a line when it changes."""
+        _go_on()
         self._status.update(f"{words} ...")
         if not self._console.is_terminal and words != self._last:
             self._line(f"{words} ...")
@@ -43,10 +49,12 @@ class _Teller:
 
     def done(self, words: str) -> None:
         """One line that stays."""
+        _go_on()
         self._line(words)
 
     def progress(self, words: str, done: int, total: int) -> None:
         """Show how many of how many."""
+        _go_on()
         self._status.update(f"{words} {done}/{total}")
 
     def _line(self, words: str) -> None:
@@ -70,6 +78,7 @@ def demo(
         "medk2n demo: a study goes in over DICOM, a synthetic series comes back. Not for clinical use.",
         soft_wrap=True,
     )
+    _interrupted.clear()
     signal.signal(signal.SIGTERM, _interrupt)
     # Explicitly: a process that a script started in the background is born with SIGINT ignored.
     signal.signal(signal.SIGINT, _interrupt)
@@ -94,9 +103,18 @@ def register(app: typer.Typer) -> None:
     app.command()(demo)
 
 
+_interrupted = threading.Event()
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    _interrupted.set()
     # As Ctrl-C does, so that every process is ended on the way out.
     raise KeyboardInterrupt
+
+
+def _go_on() -> None:
+    if _interrupted.is_set():
+        raise KeyboardInterrupt
 
 
 def _show(console: Console, summary: dict[str, Any]) -> None:

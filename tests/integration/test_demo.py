@@ -98,6 +98,37 @@ def test_the_first_line_comes_at_once_and_an_interrupt_leaves_nothing_behind(tmp
         process.stdout.close()
 
 
+FALLS_INTO_A_DESTRUCTOR = """
+import os, signal
+from medk2n_node.cli import demo
+from rich.console import Console
+
+signal.signal(signal.SIGINT, demo._interrupt)
+
+class Volume:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        sum(range(1000))
+
+with demo._Teller(Console()) as teller:
+    teller.stage("loading")
+    Volume()
+    print("Python dropped it", flush=True)
+    teller.stage("drawing")
+    print("and nobody raised it again", flush=True)
+"""
+
+
+@pytest.mark.timeout(60)
+def test_an_interrupt_that_python_drops_still_ends_the_demonstration() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FALLS_INTO_A_DESTRUCTOR],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert "Python dropped it" in done.stdout and "nobody raised" not in done.stdout
+    assert done.returncode != 0 and done.stderr.rstrip().endswith("KeyboardInterrupt")
+
+
 @pytest.mark.timeout(60)
 def test_a_folder_without_dicom_is_bad_input(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("nothing")
