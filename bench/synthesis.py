@@ -254,6 +254,7 @@ def network_grid(say: Say) -> list[dict[str, Any]]:
     """GFLOP and seconds a slice of 256x256 for every K and N, and the ratio to the floor."""
     import torch
 
+    from medk2n_node.synthesis.allocator import freed_memory_kept
     from model.operations import operation_counter
     from model.tiles import tiling
 
@@ -279,9 +280,10 @@ def network_grid(say: Say) -> list[dict[str, Any]]:
                 made, x, labels, levels = given
                 made(x[start:stop], *labels, levels[start:stop])
 
-            spent, rate = beside_matmul(
-                6, lambda tiles=tiles, batch=batch, one=one: list(tiles.over(batch, one))
-            )
+            with freed_memory_kept():  # as in the node
+                spent, rate = beside_matmul(
+                    6, lambda tiles=tiles, batch=batch, one=one: list(tiles.over(batch, one))
+                )
             spent /= batch
             row = {
                 "encoder": encoder, "sources": k, "targets": n, "slices_at_once": batch, "gflop": round(gflop, 2),
@@ -306,6 +308,7 @@ def line_through_slices(say: Say) -> dict[str, Any]:
     """Seconds of nano, K=3, N=1 against the number of slices: cost is a straight line."""
     import torch
 
+    from medk2n_node.synthesis.allocator import freed_memory_kept
     from model.tiles import tiling
 
     network, counts, spent = a_network("nano"), (8, 16, 32, 48), []
@@ -317,7 +320,8 @@ def line_through_slices(say: Say) -> dict[str, Any]:
         def one(start: int, stop: int, x: torch.Tensor = x, levels: torch.Tensor = levels) -> None:
             network(x[start:stop], [0, 1, 2], [3], levels[start:stop])
 
-        spent.append(best_of(2, lambda count=count, one=one: list(tiles.over(count, one))))
+        with freed_memory_kept():
+            spent.append(best_of(2, lambda count=count, one=one: list(tiles.over(count, one))))
     slope, start = np.polyfit(counts, spent, 1)
     worst = float(np.abs(np.polyval((slope, start), counts) / np.array(spent) - 1).max())
     say(
@@ -334,6 +338,7 @@ def equal_peers(say: Say) -> list[dict[str, Any]]:
     """Networks of as many operations as nano with K=3, N=1, on the same slices."""
     import torch
 
+    from medk2n_node.synthesis.allocator import freed_memory_kept
     from model.operations import operation_counter
     from model.tiles import Tiling
 
@@ -361,7 +366,8 @@ def equal_peers(say: Say) -> list[dict[str, Any]]:
         tiles = Tiling(
             step=max(1, BATCH // torch.get_num_threads()), at_once=min(BATCH, torch.get_num_threads())
         )
-        spent, rate = beside_matmul(8, lambda tiles=tiles, one=one: list(tiles.over(BATCH, one)))
+        with freed_memory_kept():
+            spent, rate = beside_matmul(8, lambda tiles=tiles, one=one: list(tiles.over(BATCH, one)))
         spent /= BATCH
         ratio = round(spent * rate / gflop, 2)
         row = {"name": name, "width": width, "gflop": round(gflop, 2), "seconds": round(spent, 4)}

@@ -9,6 +9,7 @@ from typing import Literal, TypeVar
 
 from medk2n_node.errors import ConfigError, NodeError
 from medk2n_node.observe import get_logger
+from medk2n_node.synthesis.allocator import freed_memory_kept
 
 log = get_logger("synthesis")
 T = TypeVar("T")
@@ -85,7 +86,8 @@ def climb_down(attempt: Callable[[Rung], T], ways: list[Rung]) -> T:
     words = ""
     for number, rung in enumerate(ways):
         try:
-            return attempt(rung)
+            with freed_memory_kept():
+                return attempt(rung)
         except (MemoryError, RuntimeError) as error:
             if not ran_out(error):
                 raise
