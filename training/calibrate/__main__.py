@@ -1,4 +1,4 @@
-"""The calibration of the demonstration weights, and what it is worth on the half of the patients it was not made of.
+"""The calibration of the demonstration weights, and what it is worth on each patient where the others made it.
 
 python -m training.calibrate BUNDLE CACHE OUT [--slices N]
 """
@@ -12,9 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from model import load_bundle
-from model.personal.pfm import UNKNOWN
 from training.archive import Case, load_case
-from training.calibrate.fact import ALPHA, DELTA, Covered, calibrate, covered_by, entries_of
+from training.calibrate.fact import calibrate
 from training.calibrate.sealing import seal_calibrated
 from training.demonstration import SITES, VALIDATION, site_of
 
@@ -46,17 +45,11 @@ def main() -> None:
     found = calibrate(
         bundle, learned=learned, calibration=apart, exchangeable=False, slices=a.slices, progress=progress
     )
-    rows = [row for row in found.rows if row.site == UNKNOWN]
-    patients = sorted({row.patient for row in rows})
-    covered: list[Covered] = []
-    for half in (0, 1):
-        mine = {name for k, name in enumerate(patients) if k % 2 == half}
-        own, other = ([r for r in rows if (r.patient in mine) is side] for side in (True, False))
-        fact = {**found.fact, "entries": entries_of(own, ALPHA, DELTA, False)}
-        covered.extend(covered_by(fact, other))
-    checked = replace(found, covered=tuple(covered))
-    digest = seal_calibrated(a.bundle, a.out, checked)
-    sys.stdout.write(json.dumps({"digest": digest, **checked.to_json()}, indent=1) + "\n")
+    for one in found.left_out:
+        lesions = "no lesion" if one.lesion is None else f"lesions {one.lesion:.1%}"
+        sys.stderr.write(f"{one.patient}: {one.scaled:.1%}, {one.unscaled:.1%} without factors, {lesions}\n")
+    digest = seal_calibrated(a.bundle, a.out, found)
+    sys.stdout.write(json.dumps({"digest": digest, **found.to_json()}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from model.personal.pfm import UNKNOWN
 from training.archive import Case
 from training.calibrate.distance import MARGIN, fit_distance, threshold_of
 from training.calibrate.intervals import coverage, empirical, guaranteed
+from training.calibrate.left_out import LeftOut, in_words, left_out
 from training.calibrate.measure import Ratios, decoded, measure
 from training.errors import TrainingError
 
@@ -62,11 +63,13 @@ class Calibrated:
 
     Attributes:
         fact: for the bundle's manifest. covered: on patients that took no part in it, empty where there are none.
+        left_out: each patient that the fact was made of, by the factors of the others.
         words: what a person should know of it. rows: the measurements that the fact was made of.
     """
 
     fact: dict[str, Any]
     covered: tuple[Covered, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
     words: tuple[str, ...] = field(default_factory=tuple)
     rows: tuple[Ratios, ...] = ()
 
@@ -82,7 +85,8 @@ class Calibrated:
             fact["distance"] = {k: v for k, v in fact["distance"].items() if k not in ("means", "whitening")}
         return {
             "calibration": fact, "covered": [one.to_json() for one in self.covered],
-            "mean_coverage": self.mean_coverage(), "words": list(self.words),
+            "left_out": [one.to_json() for one in self.left_out], "mean_coverage": self.mean_coverage(),
+            "words": list(self.words),
         }  # fmt: skip
 
 
@@ -137,8 +141,15 @@ def calibrate(
         "quality": _floors(rows),
     }
     unseen = [row for row in measured(bundle, checked, slices, progress, "check") if row.site == UNKNOWN]
+    of_unknown = [row for row in rows if row.site == UNKNOWN]
+    each = left_out(fact, of_unknown, lambda others: entries_of(others, alpha, delta, exchangeable))
+    words = _words(fact, exchangeable)
     return Calibrated(
-        fact=fact, covered=covered_by(fact, unseen), words=_words(fact, exchangeable), rows=tuple(rows)
+        fact=fact,
+        covered=covered_by(fact, unseen),
+        left_out=each,
+        words=(*words, in_words(each)) if each else words,
+        rows=tuple(rows),
     )
 
 

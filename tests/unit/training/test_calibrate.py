@@ -12,8 +12,18 @@ from model import Bundle, load_bundle
 from model.bundle import default_folder
 from model.calibration import calibration_fault
 from training.archive import Case
-from training.calibrate import allowed_misses, calibrate, coverage, empirical, guaranteed, seal_calibrated
+from training.calibrate import (
+    Ratios,
+    allowed_misses,
+    calibrate,
+    coverage,
+    empirical,
+    guaranteed,
+    seal_calibrated,
+)
 from training.calibrate.distance import fit_distance, shrunk_covariance, threshold_of
+from training.calibrate.fact import entries_of
+from training.calibrate.left_out import in_words, left_out
 from training.errors import TrainingError
 
 
@@ -110,6 +120,8 @@ def test_a_calibration_of_few_patients_is_empirical_and_a_bundle_takes_it(
     assert found.words[1].startswith("The others are uncalibrated: a guarantee needs 22 patients, at most 2")
     assert [one.target for one in found.covered] == ["T1", "T2"]
     assert all(0 <= one.scaled <= 1 and one.lesion is not None for one in found.covered)
+    assert [one.patient for one in found.left_out] == ["e", "p"] and found.left_out[0].lesion is not None
+    assert found.words[-1].startswith("Each of 2 patients by the factors of the others")
     digest = seal_calibrated(default_folder(), tmp_path / "b", found)
     opened = load_bundle(tmp_path / "b")
     assert opened.digest == digest and opened.calibration is not None
@@ -117,6 +129,26 @@ def test_a_calibration_of_few_patients_is_empirical_and_a_bundle_takes_it(
     assert not opened.calibration.interval("T2", ("T1",)).calibrated
     seal_calibrated(tmp_path / "b", tmp_path / "b", found)
     assert load_bundle(tmp_path / "b").card.count("## Calibration") == 1, "a second calibration replaces it"
+
+
+def test_a_patient_is_measured_by_the_factors_of_the_others_alone() -> None:
+    def row(patient: str, ratio: float) -> Ratios:
+        return Ratios(
+            case=patient, patient=patient, site="unknown", sources=("T1",), target="T2",
+            ratios=np.linspace(0.0, ratio, 1001), lesion=np.full(int(patient == "c"), 5.0), expected=0.1, error=0.1,
+            half_width=0.1,
+        )  # fmt: skip
+
+    rows = [row("a", 2.0), row("b", 2.0), row("c", 4.0)]
+    fact = {"alpha": 0.1, "delta": 0.1, "distance": None, "quality": {}}
+    found = left_out(fact, rows, lambda others: entries_of(others, 0.1, 0.1, False))
+    # a and b need a factor of 1.8 to hold nine tenths; c, whose errors are twice as large, then holds 1.8 / 4.
+    assert found[2].scaled == pytest.approx(0.45, abs=0.01) and found[2].lesion == 0.0
+    assert found[2].unscaled == pytest.approx(0.25, abs=0.01)
+    # Of b and c together nine tenths on average lie inside at 3.2: (2 / 2 + 3.2 / 4) / 2.
+    assert found[0].scaled == 1.0 and found[0].lesion is None
+    assert "of the worst patient 45." in in_words(found) and "of lesions 0.0% (1 patient)" in in_words(found)
+    assert left_out(fact, rows[:1], lambda others: []) == ()
 
 
 def test_patients_that_helped_to_choose_the_model_guarantee_nothing_however_many(
