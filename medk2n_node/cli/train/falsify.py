@@ -19,7 +19,10 @@ def register(app: typer.Typer) -> None:
 def falsify(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of a sealed bundle.")],
     archive: Annotated[
-        Path, typer.Argument(metavar="ARCHIVE", help="Folder made by `medk2n train prepare`.")
+        Path,
+        typer.Argument(
+            metavar="ARCHIVE", help="Folder made by `train prepare`, or a folder of prepared .npz cases."
+        ),
     ],
     slices: Annotated[
         int, typer.Option("--slices", min=1, help="Slices of each case that are looked at.")
@@ -33,10 +36,10 @@ def falsify(
     """Spoil validation cases on purpose (labels, place, motion, lesions) and say how well the node's figures tell."""
     remarks().print("loading", style="dim")
     from model import load_bundle
-    from training.archive import open_archive
+    from training.evaluate import judged_cases
     from training.falsify import falsify as run
 
-    cases = open_archive(archive).cases("validation")
+    cases = judged_cases(archive).cases
     with bar("spoiling cases", remarks()) as step:
         found = run(
             load_bundle(bundle), cases, slices=slices, repeat=repeat, seed=seed,

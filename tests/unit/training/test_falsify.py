@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from medk2n_node.cli.app import main
 from model import Bundle, load_bundle
+from model.bundle import default_folder
 from tests.unit.training.cases import small_case
+from training.archive import save_case
 from training.errors import TrainingError
 from training.falsify import CORRUPTIONS, SCORES, Falsified, Trial, falsify
 from training.falsify.remake import Remade
@@ -104,6 +109,17 @@ def test_every_kind_is_tried_on_every_case_from_what_the_node_has(bundle: Bundle
     assert all(kinds.count(kind) == (0 if kind == "lesion erased" else 2) for kind in CORRUPTIONS)
     assert all(set(one.scores) == set(SCORES) for one in found.trials)
     assert all(np.isfinite(value) for one in found.trials for value in one.scores.values())
+
+
+def test_the_command_takes_a_plain_folder_of_cases(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        save_case(small_case(name, ("T1", "T2"), 1.0, depth=2), tmp_path / f"{name}.npz")
+    arguments = ["train", "falsify", str(default_folder()), str(tmp_path), "--slices", "1", "--json"]
+    assert main(arguments) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["sound"] == 2 and {one["kind"] for one in told["kinds"]} == set(CORRUPTIONS)
 
 
 def test_cases_of_one_contrast_cannot_contradict_themselves(bundle: Bundle) -> None:
