@@ -21,6 +21,9 @@ from model.personal.pfm import UNKNOWN
 
 Floats = npt.NDArray[np.float64]
 
+#: What fewer patients showed without a guarantee gives way to what more patients showed of other sources.
+FEW = 5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
@@ -38,6 +41,11 @@ class Entry:
     patients: int
     factor: float | None
     empirical: float | None
+
+    @property
+    def value(self) -> float | None:
+        """The guaranteed factor, else the empirical one."""
+        return self.empirical if self.factor is None else self.factor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,15 +94,16 @@ class Calibration:
 
         Asked in this order, first answer taken: the same sources and site; the same sources of the unknown site; any
         sources of the site; any sources of the unknown site. An entry answers with its guaranteed factor, else with
-        its empirical one. Calibrated is only the first with a guaranteed factor.
+        its empirical one; fewer than FEW patients without a guarantee answer only where no entry has more. Calibrated
+        is only the first with a guaranteed factor.
         """
         exact = tuple(sources)
         found = {(e.sources, e.site): e for e in self.entries if e.target == target}
-        for key in ((exact, site), (exact, UNKNOWN), ((), site), ((), UNKNOWN)):
-            entry = found.get(key)
-            value = None if entry is None else entry.empirical if entry.factor is None else entry.factor
-            if entry is None or value is None:
-                continue
+        keys = dict.fromkeys(((exact, site), (exact, UNKNOWN), ((), site), ((), UNKNOWN)))
+        asked = [(key, found[key]) for key in keys if key in found and found[key].value is not None]
+        enough = [one for one in asked if one[1].factor is not None or one[1].patients >= FEW]
+        for key, entry in enough or sorted(asked, key=lambda one: -one[1].patients):
+            value = float(entry.value or 0.0)
             if key == (exact, site) and entry.factor is not None:
                 return Interval(
                     factor=value, calibrated=True, patients=entry.patients,
@@ -102,7 +111,7 @@ class Calibration:
                     f" of {1 - self.alpha:.0%} of patients at least {1 - self.alpha:.0%} of the brain lies inside it,"
                     f" with {1 - self.delta:.0%} confidence.",
                 )  # fmt: skip
-            lacks = self._lacks(entry, exact, site)
+            lacks = self._lacks(entry, found.get((exact, site)) or found.get((exact, UNKNOWN)), exact, site)
             return Interval(
                 factor=value, calibrated=False, patients=entry.patients,
                 words=f"The uncertainty interval is uncalibrated: {lacks}; it is scaled by what {entry.patients}"
@@ -112,12 +121,15 @@ class Calibration:
             factor=1.0, calibrated=False, patients=0, words="The uncertainty interval is uncalibrated."
         )
 
-    def _lacks(self, entry: Entry, sources: tuple[str, ...], site: str) -> str:
+    def _lacks(self, entry: Entry, passed: Entry | None, sources: tuple[str, ...], site: str) -> str:
         need = patients_needed(self.alpha, self.delta)
         if (entry.sources, entry.site) == (sources, site):
             return f"{entry.patients} are fewer than the {need} patients that a guarantee needs"
         if entry.sources == sources:
             return f"no guarantee was measured at the site {site}"
+        if passed is not None:
+            few = f"{passed.patients} patients are" if passed.patients != 1 else "one patient is"
+            return f"{few} too few for {' + '.join(sources)} alone"
         return f"no factor was measured for {' + '.join(sources)}"
 
 

@@ -81,6 +81,23 @@ def test_any_other_factor_is_used_and_called_uncalibrated(
     assert words in found.words
 
 
+def test_what_few_patients_showed_gives_way_to_what_more_showed_of_any_sources() -> None:
+    def one(sources: tuple[str, ...], patients: int, empirical: float) -> Entry:
+        return Entry(
+            target="T2", sources=sources, site="unknown", patients=patients, factor=None, empirical=empirical
+        )
+
+    of_three = one(("T1",), 3, 0.8)
+    known = Calibration(alpha=0.1, delta=0.1, entries=(of_three, one((), 12, 1.1)))
+    found = known.interval("T2", ("T1",))
+    assert (found.factor, found.patients, found.calibrated) == (1.1, 12, False)
+    assert (
+        "uncalibrated: 3 patients are too few for T1 alone; it is scaled by what 12 patients" in found.words
+    )
+    alone = Calibration(alpha=0.1, delta=0.1, entries=(of_three,)).interval("T2", ("T1",))
+    assert (alone.factor, alone.patients) == (0.8, 3)
+
+
 def test_a_target_that_was_never_measured_keeps_the_networks_own_width() -> None:
     found = KNOWN.interval("ADC", ("T1",), "unknown")
     assert (found.factor, found.words) == (1.0, "The uncertainty interval is uncalibrated.")
