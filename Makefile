@@ -19,6 +19,8 @@ PIP_EXTRA   ?=
 WORKERS     ?= 2
 ARGS        ?=
 
+VIEWER := tests/viewer/node_modules/.package-lock.json
+
 PY    := $(V)/bin/python
 PIP   := $(PY) -m pip --disable-pip-version-check
 LOCKED = $(PIP) install --no-deps --no-build-isolation --require-hashes $(PIP_EXTRA)
@@ -40,7 +42,7 @@ train: $(V)/.train  ## what `medk2n train` needs, on top
 demo: $(V)/.demo  ## a study goes in, a synthetic series comes back, on this machine alone (two minutes)
 	@$(V)/bin/medk2n demo $(ARGS)
 
-test: $(V)/.test tests/viewer/node_modules  ## the whole test suite
+test: $(V)/.test $(VIEWER)  ## the whole test suite
 	OMP_NUM_THREADS=1 $(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(V)/.dev  ## lint, format, types, and who may import whom
@@ -109,8 +111,8 @@ $(V)/.test: requirements/test.txt $(V)/.train
 	@touch $@
 
 # The viewer in which the tests open results, at the versions of its lock file and without running anybody's scripts.
-# Without npm the tests that need it say so.
-tests/viewer/node_modules: tests/viewer/package-lock.json
+# Without npm the tests that need it say so. npm writes this file last: what an interrupted installation leaves is no target.
+$(VIEWER): tests/viewer/package-lock.json
 	@if command -v npm >/dev/null; then echo "[test] the viewer that results are opened in"; \
 	  npm ci --prefix tests/viewer --ignore-scripts --no-audit --no-fund --loglevel=error && touch $@; \
 	else echo "[test] npm is not installed, so no result is opened in a viewer"; fi
