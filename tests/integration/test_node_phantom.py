@@ -33,7 +33,9 @@ def delivered(ward: Ward, study: phantom.Study) -> tuple[str, phantom.Study]:
     ward.node.wait(uid, "DELIVERING")
     waiting = _until(lambda: _delivery(ward.node.show(uid), "pacs")["done"] == OBJECTS)
     assert waiting, "the archive that is off delayed the PACS that is on"
-    assert _until(lambda: _delivery(ward.node.show(uid), "archive")["attempts"] >= 1), "nobody tried the archive"
+    assert _until(lambda: _delivery(ward.node.show(uid), "archive")["attempts"] >= 1), (
+        "nobody tried the archive"
+    )
     off = _delivery(ward.node.show(uid), "archive")
     assert (off["done"], off["dead"]) == (0, 0)
     with ward.archive() as archive:
