@@ -8,20 +8,12 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from model import load_bundle
-from training.archive import Case, load_case
 from training.calibrate.fact import calibrate
 from training.calibrate.sealing import seal_calibrated
-from training.demonstration import SITES, VALIDATION, site_of
-
-
-def _prepared(path: Path) -> Case:
-    """A case with its patient (one came registered and raw) and its site."""
-    case = load_case(path)
-    return replace(case, patient=case.name.removesuffix("_raw"), site=list(SITES)[site_of(case)])
+from training.demonstration_cases import read_cases
 
 
 def main() -> None:
@@ -32,9 +24,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--slices", type=int, default=6)
     a = parser.parse_args()
-    cases = [_prepared(path) for path in sorted(a.cache.glob("*.npz"))]
-    apart = [c for c in cases if c.name in VALIDATION and len(c.contrasts) > 1]
-    learned = [c for c in cases if c.name not in VALIDATION and len(c.contrasts) > 1]
+    cases = read_cases(a.cache)
     bundle = load_bundle(a.bundle)
 
     def progress(stage: str, share: float) -> None:
@@ -43,7 +33,12 @@ def main() -> None:
 
     # These patients chose between versions of the weights, and are too few in any case: nothing is guaranteed.
     found = calibrate(
-        bundle, learned=learned, calibration=apart, exchangeable=False, slices=a.slices, progress=progress
+        bundle,
+        learned=cases.learned,
+        calibration=cases.apart,
+        exchangeable=False,
+        slices=a.slices,
+        progress=progress,
     )
     for one in found.left_out:
         lesions = "no lesion" if one.lesion is None else f"lesions {one.lesion:.1%}"

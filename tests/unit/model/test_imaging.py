@@ -110,6 +110,20 @@ def test_a_moved_head_of_another_contrast_is_brought_back() -> None:
     assert result.translation_mm > 5 and "Registered rigidly" in result.sentence
 
 
+def test_threads_that_add_in_another_order_change_no_voxel() -> None:
+    fixed = _blob_head()
+    moving = _moved(fixed, 6.0, (9.0, -7.0, 4.0))
+    threads = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
+    found = []
+    try:
+        for count in (1, 2, 3):
+            sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(count)
+            found.append(register(moving, fixed, fixed.array > 100).transform.GetParameters())
+    finally:
+        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(threads)
+    assert found[0] == found[1] == found[2]
+
+
 def test_an_image_in_place_is_not_moved() -> None:
     fixed = _blob_head()
     result = register(
