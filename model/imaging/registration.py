@@ -33,7 +33,7 @@ MIN_COVERAGE = 0.80
 #: Below this mean displacement the images are taken as aligned: an interpolation would cost more than it mends.
 ALIGNED_MM = 0.6
 _SEED = 20260214
-#: Decimals of radians and mm that are kept: threads add up in any order, and a fit differs in the ninth from run to run.
+#: Decimals of radians and mm that are kept: threads add up in any order, and fits differ in the ninth between runs.
 _KEPT = (6, 4)
 
 
