@@ -1,6 +1,6 @@
 """How well the node names series, and how fast this machine receives and synthesises.
 
-    make bench, or python bench/run.py [classify|receive|synthesis|end_to_end|mcbs|validation|race] [--json]
+    make bench, or python bench/run.py [PART ...] [--json]
 
 classify   how many of the real headers are named right, with and without their names (bench/classify.py has options)
 receive    images a second into `medk2n serve listener`, from one and from four DCMTK senders at once
@@ -8,6 +8,7 @@ synthesis  seconds and share of every stage for a study of 24 and one of 155 sli
            targets beside the floor that the machine's own matrix product sets, and beside two U-Nets; JSON and a plot
 mcbs       slices a second in training: batches of one site and contrast set against one slice at a time
 end_to_end seconds from SETTLED to DELIVERED through a whole node and a PACS on this machine, by stage
+train_site seconds of `medk2n train site --smoke` on DICOM studies made of the training cases
 validation the packaged weights on patients they never saw, beside ridge and copy; intervals; studies spoilt on purpose
 race       Med-K2N and four competitors trained from nothing at equal budget; two hours, hence only when it is named
 
@@ -31,6 +32,7 @@ from mcbs import measure as mcbs
 from race import measure as race
 from receive import measure as receive
 from synthesis import measure as synthesis
+from train_site import measure as train_site
 from validation import measure as validation
 
 PARTS: dict[str, Callable[[Callable[[str], None]], dict[str, Any]]] = {
@@ -39,6 +41,7 @@ PARTS: dict[str, Callable[[Callable[[str], None]], dict[str, Any]]] = {
     "synthesis": synthesis,
     "end_to_end": end_to_end,
     "mcbs": mcbs,
+    "train_site": train_site,
     "validation": validation,
     "race": race,
 }
