@@ -133,7 +133,8 @@ def _trained(method: str, steps: int, seed: int, found: Any, data: Path, out: Pa
         # CMIM belongs to the last two rows; the judge is the packaged one, which saw none of the patients kept apart.
         identity=load_bundle(default_folder()).identity if method in ("B4", "B5") else None,
     )  # fmt: skip
-    return NetworkMethod(network=network, name=method, seed=seed)
+    # As of an unknown site, like a study from nowhere.
+    return NetworkMethod(network=network, name=method, site=0, seed=seed)
 
 
 def _figures(method: Any, found: Any) -> dict[str, Any]:
