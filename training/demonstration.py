@@ -106,6 +106,7 @@ def main() -> None:
     parser.add_argument(
         "--simulated", type=float, default=Recipe.simulated, help="share of slices drawn from label maps"
     )
+    parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument(
         "--start", type=Path, help="state.pt of an earlier training to begin with: no curriculum then"
     )
@@ -125,6 +126,7 @@ def main() -> None:
         learning_rate=a.learning_rate,
         spoilt=a.spoilt,
         simulated=a.simulated,
+        seed=a.seed,
         network=NetworkConfig(sites=tuple(SITES)),
     )
     if a.start is not None:
