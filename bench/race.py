@@ -4,12 +4,14 @@
 
 A competitor's width is fitted so that a slice costs it what it costs Med-K2N; one seed draws the same slices, step by
 step, for all. Measured are the 14 patterns of bench/validation.py, without the closed loop. A training of 1200 steps
-takes 13 to 33 minutes of a core; each keeps its result in the folder of `--out` and is not run twice.
+takes 13 to 33 minutes of a core; each keeps its result in the folder of `--out` and is not run twice, and says so where
+code or cases are no longer those that made it.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import sys
 import time
@@ -49,6 +51,7 @@ def measure(
     if found is None:
         return {}
     results: dict[str, dict[str, Any]] = {}
+    now = _made_of(found)
     for seed in seeds:
         for method in methods:
             folder = out / f"{method.replace(' ', '-')}-{steps}-{seed}"
@@ -58,15 +61,32 @@ def measure(
                 began = time.monotonic()
                 trained = _trained(method, steps, seed, found, data, folder, say)
                 seconds = round(time.monotonic() - began, 1)
-                kept.write_text(json.dumps({**_figures(trained, found), "seconds": seconds}, indent=1))
+                figures = {**_figures(trained, found), "seconds": seconds, "made_of": now}
+                kept.write_text(json.dumps(figures, indent=1))
             results.setdefault(method, {})[str(seed)] = one = json.loads(kept.read_text())
+            stale = "" if one.get("made_of") == now else " (kept from before: of other code or cases)"
             say(
                 f"{method:<12} seed {seed}: {one['psnr']:.2f} dB, {one['fit']:.2f} after the fit, SSIM "
-                f"{one['ssim']:.3f}, lesions {one['lesion']:.2f} dB, {one['seconds']:.0f} s"
+                f"{one['ssim']:.3f}, lesions {one['lesion']:.2f} dB, {one['seconds']:.0f} s{stale}"
             )
     if OURS in results:
         _compare(say, results)
     return results
+
+
+def _made_of(found: Any) -> str:
+    """What a figure follows from: every line of the network and of the training, and the files of the cases."""
+    import model
+    import training
+
+    seen = hashlib.sha256()
+    for package in (model, training):
+        root = Path(package.__file__ or "").parent
+        for file in sorted(root.rglob("*.py")):
+            seen.update(f"{file.relative_to(root)}\0".encode() + file.read_bytes())
+    for case in sorted((*found.learned, *found.apart), key=lambda one: one.name):
+        seen.update(f"{case.name} {sorted(case.marks)}\0".encode())
+    return seen.hexdigest()[:16]
 
 
 def _compare(say: Say, results: dict[str, dict[str, Any]]) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from model import Bundle
+from model.personal import UNKNOWN
 from training.archive import Case
 from training.errors import PromotionRefused
 from training.evaluate import BundleMethod, Evaluation, evaluate, patterns
 from training.evaluate.patterns import Pattern
+from training.release import seen_by
 
 CHAMPION, CHALLENGER = "in force", "challenger"
 #: Loss in dB (masked PSNR as it comes, mean over patients) that is still no reason to refuse, per target: below it two
@@ -49,7 +51,7 @@ class Standing:
 
 @dataclass(frozen=True, kw_only=True)
 class Match:
-    """What the comparison says; `against` are the reasons to refuse, empty where there are none."""
+    """What the comparison says; `against` are the reasons to refuse, `notes` what to know of the comparison."""
 
     champion: str
     challenger: str
@@ -58,6 +60,7 @@ class Match:
     worst_margin_db: float
     against: tuple[str, ...]
     evaluation: Evaluation
+    notes: tuple[str, ...] = ()
 
     @property
     def promotable(self) -> bool:
@@ -69,7 +72,7 @@ class Match:
         return {
             "champion": self.champion, "challenger": self.challenger, "promotable": self.promotable,
             "margin_db": self.margin_db, "worst_margin_db": self.worst_margin_db, "against": list(self.against),
-            "targets": [one.to_json() for one in self.standings],
+            "notes": list(self.notes), "targets": [one.to_json() for one in self.standings],
         }  # fmt: skip
 
     def refuse_if_worse(self) -> None:
@@ -96,14 +99,17 @@ def compare(
     every: int = 1,
     margin_db: float = MARGIN_DB,
     worst_margin_db: float = WORST_MARGIN_DB,
+    site: str = "",
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Match:
     """Evaluate both on the same cases.
 
     Args:
-        cases: of validation patients that neither model trained on.
+        cases: of validation patients. Those that one of the models learned from, as far as its bundle says, are left
+            out: they would flatter it.
         asked: patterns; None: every set of sources that the cases have.
         every: slices are taken every so many (training.evaluate.evaluate).
+        site: as which the node runs its models; "" and whatever a model does not know: the unknown site.
 
     Raises:
         PromotionRefused: same: they are one model; nothing: no case can tell them apart.
@@ -113,18 +119,23 @@ def compare(
             code="same", subject=f"the model {challenger.digest[:12]}", reason="it is the one in force already",
             cure="Nothing needs to be done",
         )  # fmt: skip
+    cases, notes = _unseen(champion, challenger, cases)
+    notes += _other_sites(challenger, cases, site)
     known = [c for c in champion.contrasts if any(c in case.contrasts for case in cases)]
     wanted = patterns(known) if asked is None else list(asked)
     if not any(sum(c in case.contrasts for c in known) > 1 for case in cases):
         raise PromotionRefused(
             code="nothing_to_compare", subject=f"{len(cases)} validation cases",
-            reason="none shows two contrasts that the model in force knows",
+            reason=" ".join(["none shows two contrasts that the model in force knows", *notes]),
             cure="Prepare studies of more patients; no model is put into service unseen",
         )  # fmt: skip
-    both = [BundleMethod(bundle=challenger, name=CHALLENGER), BundleMethod(bundle=champion, name=CHAMPION)]
+    both = [
+        BundleMethod(bundle=one, name=name, site=one.sites.get(site, 0))
+        for one, name in ((challenger, CHALLENGER), (champion, CHAMPION))
+    ]
     found = evaluate(
-        both, cases, wanted, every=every, progress=progress,
-        facts={"champion": champion.digest, "challenger": challenger.digest},
+        both, cases, wanted, every=every, progress=progress, not_checked=notes,
+        facts={"champion": champion.digest, "challenger": challenger.digest, "site": site or UNKNOWN},
     )  # fmt: skip
     standings = tuple(_standing(found, target, margin_db, worst_margin_db) for target in found.targets)
     return Match(
@@ -133,8 +144,51 @@ def compare(
         standings=standings,
         margin_db=margin_db,
         worst_margin_db=worst_margin_db,
-        against=tuple(words for one in standings for words in one.against),
+        against=(
+            *(words for one in standings for words in one.against),
+            *_less_careful(champion, challenger),
+        ),
         evaluation=found,
+        notes=tuple(notes),
+    )
+
+
+def _unseen(champion: Bundle, challenger: Bundle, cases: Sequence[Case]) -> tuple[list[Case], list[str]]:
+    """The cases of patients that neither learned from, and what to know of it."""
+    seen = seen_by(champion) | seen_by(challenger)
+    taught = {case.patient_key for case in cases if case.marks & seen}
+    notes = []
+    if taught:
+        notes.append(
+            f"{len(taught)} validation patients were left out: one of the two models learned from their images."
+        )
+    silent = [name for name, one in ((CHAMPION, champion), (CHALLENGER, challenger)) if not seen_by(one)]
+    if silent:
+        notes.append(
+            f"The model {' and the '.join(silent)} does not say which images it learned from: whether these "
+            "patients are new to it was not checked."
+        )
+    return [case for case in cases if case.patient_key not in taught], notes
+
+
+def _other_sites(challenger: Bundle, cases: Sequence[Case], site: str) -> list[str]:
+    """What to know where the challenger learned these cases' site by name and the node would not tell it."""
+    named = sorted({case.site for case in cases if challenger.sites.get(case.site, 0)} - {site})
+    if not named:
+        return []
+    return [
+        f"Both were compared as the node runs them, as {site or 'the unknown site'}; the challenger also knows "
+        f"{', '.join(named)}: set [synthesis] site to have its code used, and compare again."
+    ]
+
+
+def _less_careful(champion: Bundle, challenger: Bundle) -> tuple[str, ...]:
+    """A model without the limits of the one in force would answer where that one abstains."""
+    if champion.manifest.get("calibration") is None or challenger.manifest.get("calibration") is not None:
+        return ()
+    return (
+        "it is not calibrated, the model in force is: its intervals and its limits of abstention would be lost "
+        "(`medk2n train calibrate` adds them; of `train site` promote the whole folder, not its run)",
     )
 
 

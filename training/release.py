@@ -13,12 +13,12 @@ import json
 import platform
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from model import save_bundle
+from model import Bundle, save_bundle
 from model.network import MedK2N
 from training.archive import Case, load_case
 from training.loop import Recipe, build, finished, load_state, read_log
@@ -82,6 +82,11 @@ def averaged(run: Path, begin: MedK2N | None = None) -> tuple[MedK2N, Recipe, di
     return finished(network, recipe), recipe, state
 
 
+def seen_by(bundle: Bundle) -> frozenset[str]:
+    """Marks of the cases (Case.marks) that a bundle learned from; none where it does not say."""
+    return frozenset(bundle.manifest["training"].get("seen", ()))
+
+
 def seal_run(
     run: Path,
     cases: Sequence[Case],
@@ -97,6 +102,7 @@ def seal_run(
     failures: Sequence[str] = (),
     validation: int = 0,
     earlier: Sequence[Path] = (),
+    seen: Iterable[str] = (),
     training: Mapping[str, Any] | None = None,
 ) -> str:
     """Seal what a run has learned as an uncalibrated bundle; gives its digest.
@@ -110,6 +116,8 @@ def seal_run(
         began: words for what the run began with; terms: of use of the data, as the site gives them.
         failures: what is known to fail beyond FAILURES; validation: patients kept apart.
         earlier: runs that this one began with, the first one first.
+        seen: marks of the cases (Case.marks) that the network learned from before this training; those of `cases` are
+            added, so that no later comparison is judged by them.
         training: further facts for the manifest's `training`.
 
     Raises:
@@ -137,6 +145,7 @@ def seal_run(
             "earlier": lineage,
             "cases": sorted(origin),
             "fingerprint": fingerprint,
+            "seen": sorted(set(seen).union(*(case.marks for case in cases))),
             **(training or {}),
         },
         "metrics": metrics,

@@ -4,6 +4,7 @@ OUT/archive/    the prepared cases and the frozen sides of the patients     OUT/
 OUT/run/        the training                                                OUT/bundle/         calibrated, sealed
 OUT/champion/   the model in force when it began
 OUT/report/     report.html, report.json: beside the model in force         OUT/site.json       the offer
+OUT/smoke/      the same of a smoke run, on the same archive                OUT/earlier/        rounds before this one
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from training.errors import PromotionRefused
 from training.evaluate import from_all_others, patterns, write_report
 from training.fitting import Fitted, Request, fit
 from training.promote import Match, compare
+from training.rounds import misfit, set_aside
 
 Progress = Callable[[str, int, int], None]
 
@@ -36,6 +38,7 @@ class Schedule:
         steps: of the training; minutes: as many of them as fit, None = all.
         slices: of each case, in the calibration. every: slices are taken every so many in the comparison.
         all_patterns: compare every set of sources; else every contrast of a case from all its others.
+        folder: below OUT, where such a round works; "" for OUT itself.
     """
 
     steps: int
@@ -44,18 +47,20 @@ class Schedule:
     slices: int
     every: int
     all_patterns: bool
+    folder: str = ""
 
 
 FULL = Schedule(steps=2000, minutes=None, batch=6, slices=8, every=2, all_patterns=True)
 #: To see in minutes that everything works; what it trains is not meant to be better than what it began with.
-SMOKE = Schedule(steps=30, minutes=1.0, batch=3, slices=1, every=100, all_patterns=False)
+SMOKE = Schedule(steps=30, minutes=1.0, batch=3, slices=1, every=100, all_patterns=False, folder="smoke")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Offer:
     """What a site may decide on: where everything lies, and what the comparison says.
 
-    `refused` is why the model is not offered, None where it is.
+    `refused` is why the model is not offered, None where it is; `earlier` where the training lies that this one
+    follows, None where it began no new round.
     """
 
     out: Path
@@ -66,6 +71,7 @@ class Offer:
     match: Match | None
     refused: str | None
     seconds: dict[str, float]
+    earlier: Path | None = None
 
     @property
     def report(self) -> Path:
@@ -82,6 +88,7 @@ class Offer:
         places = {
             "archive": self.archive.folder, "run": self.fitted.run, "bundle": self.bundle,
             "report": self.report, "pictures": self.fitted.run / "pictures",
+            **({} if self.earlier is None else {"earlier": self.earlier}),
         }  # fmt: skip
         return {
             "places": {name: str(path) for name, path in places.items()},
@@ -105,6 +112,7 @@ def train_site(
     rules: ClassifyRules | None = None,
     schedule: Schedule = FULL,
     site: str = "unknown",
+    served_as: str = "",
     name: str = "site",
     report: Callable[[str], None] = lambda line: None,
     progress: Progress = lambda stage, done, total: None,
@@ -112,10 +120,12 @@ def train_site(
     """Scan, prepare, train from the model in force, calibrate, evaluate beside it, and say whether it may follow it.
 
     Called again with the same folders it goes on where it was stopped: what is prepared stays, a training goes on from
-    its last state, a finished one is not repeated.
+    its last state, a finished one is not repeated. Where the archive has grown, or another model is in force since
+    it ended, a new training begins and the one before is set aside (training.rounds); the patients keep their sides.
 
     Args:
         source: folder of DICOM or NIfTI images. champion: bundle in force.
+        served_as: name of the site as which the node runs its models; "" for the unknown one.
 
     Raises:
         TrainingError: there is nothing to read, too little to learn from, or the data changed under a training.
@@ -131,6 +141,13 @@ def train_site(
     archive = prepare_archive(inventory, out / "archive", progress=progress)
     archive.refuse_if_too_small()
     clock("prepare")
+    out = out / schedule.folder
+    out.mkdir(parents=True, exist_ok=True)
+    why = misfit(out, fingerprint=archive.fingerprint, steps=schedule.steps, batch=schedule.batch,
+                 in_force=stated_digest(champion))  # fmt: skip
+    earlier = None if why is None else set_aside(out)
+    if why is not None:
+        report(f"a new training begins, because {why}; the one before lies in {earlier}")
     champion = _kept(champion, out / "champion")
     fitted = _fitted(archive, out / "run", champion, schedule, name, report, progress)
     clock("fit")
@@ -138,13 +155,13 @@ def train_site(
     calibrated = _calibrated(archive, after, schedule, progress)
     digest = seal_calibrated(fitted.bundle, out / "bundle", calibrated)
     clock("calibrate")
-    match, refused = _match(archive, before, load_bundle(out / "bundle"), schedule, progress)
+    match, refused = _match(archive, before, load_bundle(out / "bundle"), schedule, served_as, progress)
     if match is not None:
         write_report(match.evaluation, out / "report")
     clock("compare")
     offer = Offer(
         out=out, archive=archive, fitted=fitted, calibrated=calibrated, digest=digest, match=match,
-        refused=refused, seconds=seconds,
+        refused=refused, seconds=seconds, earlier=earlier,
     )  # fmt: skip
     part = out / "site.json.part"
     part.write_text(json.dumps(offer.to_json(), indent=1) + "\n")
@@ -203,7 +220,7 @@ def _calibrated(archive: Archive, bundle: Bundle, schedule: Schedule, progress: 
 
 
 def _match(
-    archive: Archive, before: Bundle, after: Bundle, schedule: Schedule, progress: Progress
+    archive: Archive, before: Bundle, after: Bundle, schedule: Schedule, served_as: str, progress: Progress
 ) -> tuple[Match | None, str | None]:
     """The comparison, and why the model is not offered; a comparison that is impossible is a reason as well."""
     cases = archive.cases("validation")
@@ -211,7 +228,7 @@ def _match(
     asked = patterns(known) if schedule.all_patterns else from_all_others(cases, known)
     try:
         match = compare(
-            before, after, cases, asked=asked, every=schedule.every,
+            before, after, cases, asked=asked, every=schedule.every, site=served_as,
             progress=lambda done, of: progress("comparing", done, of),
         )  # fmt: skip
     except PromotionRefused as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from medk2n_node.cli.context import JsonFlag, configuration, people, print_json, remarks
+from medk2n_node.cli.who import user
 
 if TYPE_CHECKING:
     from medk2n_node.config import Config
@@ -159,7 +159,7 @@ def use_model(
     config = configuration(context)
     shelf = shelf_of(config)
     change = shelf.use(
-        find(config, model).folder, who=by or _user(), reason=reason.strip(), now=datetime.now(UTC)
+        find(config, model).folder, who=by or user(), reason=reason.strip(), now=datetime.now(UTC)
     )
     _tell(config, change, as_json)
 
@@ -172,7 +172,7 @@ def rollback_model(
     from medk2n_node.models import shelf_of
 
     config = configuration(context)
-    change = shelf_of(config).rollback(who=by or _user(), reason=reason.strip(), now=datetime.now(UTC))
+    change = shelf_of(config).rollback(who=by or user(), reason=reason.strip(), now=datetime.now(UTC))
     _tell(config, change, as_json)
 
 
@@ -324,16 +324,6 @@ def _lines(document: dict[str, Any]) -> list[str]:
 
 def _error_words(error: dict[str, str]) -> str:
     return f"{error['subject']}: {error['reason'].rstrip('.')}. {error['cure']}"
-
-
-def _user() -> str:
-    """Who runs this command; a container may know no name for the number."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        import os
-
-        return f"user {os.getuid()}"
 
 
 def _time(moment: datetime | None) -> str:

@@ -92,23 +92,46 @@ class Shelf:
                 cure="Wait until it is written, and try again",
             )
         sync_folder(part)
-        part.rename(target)
+        try:
+            part.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+            shutil.rmtree(part)  # another command has kept the same version meanwhile
         sync_folder(self.folder)
         return verify_bundle(target)
 
-    def use(self, folder: Path, *, who: str, reason: str, now: datetime) -> Change | None:
+    def use(
+        self,
+        folder: Path,
+        *,
+        who: str,
+        reason: str,
+        now: datetime,
+        judged: str | None = None,
+        since: Record | None = None,
+    ) -> Change | None:
         """Put a bundle into service; None (and nothing written) when it is in service already.
 
         It is opened and tried first; the one that it replaces is kept, so that a rollback gives exactly it.
 
+        Args:
+            judged: the digest that was compared with the model in force; another one in the folder is refused.
+            since: the record when that was done; a model that was put into service meanwhile makes it void.
+
         Raises:
-            BundleError: the bundle cannot be used. StoreError: the record cannot be read or written.
+            BundleError: the bundle cannot be used. StoreError: the record cannot be read or written, or what was
+                compared is no longer what would be exchanged.
         """
         from model.bundle import default_folder, open_and_try
 
         open_and_try(folder)
         facts = self.keep(folder)
+        if judged is not None and facts.digest != judged:
+            raise _overtaken(str(folder), "another bundle lies there than was compared")
         with self._locked() as record:
+            if since is not None and record.changes != since.changes:
+                raise _overtaken("the model in service", "it was exchanged while the two were compared")
             before = record.in_service
             if before == facts.digest:
                 return None
@@ -165,6 +188,12 @@ class Shelf:
         with (self.folder / "lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield self.record()
+
+
+def _overtaken(subject: str, reason: str) -> StoreError:
+    return StoreError(
+        code="overtaken", subject=subject, reason=reason, cure="Compare again; nothing was changed"
+    )
 
 
 def shelf_of(config: Config) -> Shelf:

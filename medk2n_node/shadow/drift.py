@@ -49,7 +49,7 @@ class Drift:
 
 
 def drift_of(rows: Sequence[ShadowRow], first: int = FIRST) -> list[Drift]:
-    """One line per group of rows, the worst first; rows without a measurement do not count."""
+    """One line per group of rows, the worst first and too few rows last; rows without a measurement do not count."""
     groups: dict[tuple[str, float | None, str, str, str], list[ShadowRow]] = defaultdict(list)
     for row in rows:
         if row.psnr_db is not None:
@@ -64,7 +64,14 @@ def drift_of(rows: Sequence[ShadowRow], first: int = FIRST) -> list[Drift]:
                 usual=usual, now=now, limit=limit, verdict=verdict,
             )
         )  # fmt: skip
-    return sorted(found, key=lambda one: (one.now or 0.0) - (one.usual or 0.0))
+    return sorted(found, key=_place)
+
+
+def _place(one: Drift) -> tuple[bool, bool, float]:
+    """Worse ones first, then by how much has changed; who has too few rows says nothing yet."""
+    if one.now is None or one.usual is None:
+        return True, True, 0.0
+    return False, one.verdict != "worse", one.now - one.usual
 
 
 def _chart(values: Sequence[float], first: int) -> tuple[float | None, float | None, float | None, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from medk2n_node.config import Config
 from medk2n_node.errors import StoreError
 from medk2n_node.observe import get_logger
 
-FOLDER, ROWS = "shadow", "rows.jsonl"
+FOLDER, ROWS, LOCK = "shadow", "rows.jsonl", "lock"
 log = get_logger("shadow")
 
 
@@ -59,15 +60,19 @@ class ShadowRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
-    """A study that was looked at, with or without rows: it is not looked at again."""
+    """A study that was looked at, with or without rows: it is not looked at again.
+
+    `instead` are earlier revisions of the same study: their rows do not count any more.
+    """
 
     at: datetime
     revision: int
     words: str
+    instead: tuple[int, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return {"kind": "tried", "at": self.at.isoformat(), "revision": self.revision, "words": self.words}
+        return {"kind": "tried", **asdict(self), "at": self.at.isoformat(), "instead": list(self.instead)}
 
 
 class Ledger:
@@ -81,15 +86,39 @@ class Ledger:
         """Append the rows of one study and, last, that it was tried: a crash between them costs a second look."""
         self.folder.mkdir(parents=True, exist_ok=True)
         lines = [*(json.dumps(row.to_json()) for row in rows), json.dumps(tried.to_json())]
-        with self.file.open("a", encoding="utf-8") as handle:
+        with self.file.open("ab+") as handle:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            handle.write("\n".join(lines) + "\n")
+            size = handle.seek(0, os.SEEK_END)
+            if size:
+                handle.seek(size - 1)
+                # A crash cut the last line short: this study begins on a line of its own.
+                if handle.read(1) != b"\n":
+                    handle.write(b"\n")
+            handle.write(("\n".join(lines) + "\n").encode())
             handle.flush()
             os.fsync(handle.fileno())
 
+    @contextmanager
+    def turn(self) -> Iterator[bool]:
+        """Whether this process may look for a study: one at a time does; the turn ends with the process at latest."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / LOCK).open("ab") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
     def rows(self) -> list[ShadowRow]:
-        """Every row, oldest first."""
-        return [ShadowRow.from_json(one) for one in self._read() if one["kind"] == "row"]
+        """One row per study and target, oldest first: of a study that was looked at again the newest one."""
+        lines = self._read()
+        replaced = {number for one in lines for number in one.get("instead", ())}
+        newest = {
+            (row.revision, row.target): row
+            for row in (ShadowRow.from_json(one) for one in lines if one["kind"] == "row")
+        }
+        return [row for row in newest.values() if row.revision not in replaced]
 
     def tried(self) -> set[int]:
         """The revisions that were looked at."""
@@ -99,7 +128,8 @@ class Ledger:
         if not self.file.is_file():
             return []
         found = []
-        for number, line in enumerate(self.file.read_text(encoding="utf-8").splitlines(), start=1):
+        lines = self.file.read_text(encoding="utf-8", errors="replace").splitlines()
+        for number, line in enumerate(lines, start=1):
             try:
                 one = json.loads(line)
                 if one["kind"] == "row":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -45,12 +46,17 @@ class Shadow:
                 log.warning("shadow mode could not look for studies", error=words_of(error))
 
     def look(self) -> bool:
-        """Do one study; False where there is none to do, or no time for it."""
+        """Do one study; False where there is none to do, no time for it, or another worker is at it."""
         if self._busy():
             return False
-        revision_id = self._next()
-        if revision_id is None:
+        with self._ledger.turn() as ours:
+            return ours and self._look()
+
+    def _look(self) -> bool:
+        found = self._next()
+        if found is None:
             return False
+        revision_id, instead = found
         try:
             rows, tried = shadow_study(
                 self._context, revision_id, wanted=lambda: not self._stop.is_set() and not self._busy()
@@ -61,11 +67,13 @@ class Shadow:
         except ModelUnusable as error:
             log.warning("shadow mode waits for a model", reason=str(error))
             return False
+        except SQLAlchemyError:
+            raise  # the database is away, not the study's fault: it is looked at again
         except Exception as error:
             # A study that cannot be shadowed must stop neither the thread nor the worker; it is not tried again.
             log.error("a study could not be shadowed", revision_id=revision_id, exc_info=True)
             rows, tried = [], Tried(at=self._context.clock(), revision=revision_id, words=words_of(error))
-        self._ledger.add(rows, tried)
+        self._ledger.add(rows, replace(tried, instead=instead))
         for row in rows:
             log.info("shadow", target=row.target, psnr_db=row.psnr_db, scanner=row.scanner, words=row.words)
         return True
@@ -77,13 +85,19 @@ class Shadow:
             count = select(func.count()).select_from(Revision).where(Revision.state.in_(waiting))
             return bool(session.scalar(count))
 
-    def _next(self) -> int | None:
+    def _next(self) -> tuple[int, tuple[int, ...]] | None:
+        """The newest revision of a study that was chosen and is done, and those of it that were tried before."""
         tried, every = self._ledger.tried(), self._context.config.shadow.every
         with self._context.store.reading() as session:
+            newest = select(func.max(Revision.id)).group_by(Revision.study_uid)
             found = session.execute(
                 select(Revision.id, Revision.study_uid)
-                .where(Revision.state.in_([state.value for state in DONE]))
+                .where(Revision.id.in_(newest), Revision.state.in_([state.value for state in DONE]))
                 .order_by(Revision.id.desc())
                 .limit(LOOK_BACK)
             ).all()
-        return next((id_ for id_, uid in reversed(found) if id_ not in tried and chosen(uid, every)), None)
+            for id_, uid in reversed(found):
+                if id_ not in tried and chosen(uid, every):
+                    before = session.scalars(select(Revision.id).where(Revision.study_uid == uid)).all()
+                    return id_, tuple(sorted(tried.intersection(before)))
+        return None

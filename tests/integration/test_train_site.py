@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ Call = Callable[..., tuple[int, dict[str, Any]]]
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
     """`medk2n ... --json` with a storage of its own and a training of two steps."""
     monkeypatch.setenv("MEDK2N__NODE__STORAGE", str(tmp_path / "storage"))
-    monkeypatch.setattr(training.site, "SMOKE", SHORT)
+    monkeypatch.setattr(training.site, "SMOKE", replace(SHORT, folder="smoke"))
+    monkeypatch.setattr(training.site, "FULL", replace(SHORT, steps=3))
 
     def call(*arguments: object) -> tuple[int, dict[str, Any]]:
         capsys.readouterr()
@@ -44,7 +46,7 @@ def test_a_dicom_archive_becomes_a_report_and_a_bundle_that_may_be_promoted(
     code, offer = run("train", "site", source, "--smoke")
     assert code == 0
     places = {name: Path(place) for name, place in offer["places"].items()}
-    assert places["bundle"] == tmp_path / "storage" / "training" / "archive" / "bundle"
+    assert places["bundle"] == tmp_path / "storage" / "training" / "archive" / "smoke" / "bundle"
     assert all(place.exists() for place in places.values()), "it says where everything lies"
     page = places["report"].read_text()
     assert "challenger" in page and "in force" in page and "<img" in page
@@ -67,6 +69,39 @@ def test_a_dicom_archive_becomes_a_report_and_a_bundle_that_may_be_promoted(
     assert code == 0 and document["changed"]
     service = ModelService(load_config(None, {"MEDK2N__NODE__STORAGE": str(tmp_path / "storage")}))
     assert service().digest == again["digest"] == document["challenger"]
+
+
+def sides(places: dict[str, str]) -> dict[str, str]:
+    """patient -> split of a prepared archive."""
+    found = json.loads((Path(places["archive"]) / "splits.json").read_text())["patients"]
+    assert isinstance(found, dict)
+    return found
+
+
+@pytest.mark.slow
+def test_after_a_smoke_run_and_after_new_studies_it_trains_and_nobody_changes_sides(
+    run: Call, tmp_path: Path
+) -> None:
+    source = phantom_archive(tmp_path / "archive", patients=3, contrasts=("T1", "T2"))
+    code, smoke = run("train", "site", source, "--smoke")
+    assert code == 0 and smoke["fitted"]["planned"] == 2
+    code, first = run("train", "site", source)
+    assert code == 0 and first["fitted"]["steps"] == first["fitted"]["planned"] == 3, (
+        "the smoke run is no training"
+    )
+    assert first["digest"] != smoke["digest"] and Path(smoke["places"]["bundle"]).is_dir()
+    before = sides(first["places"])
+
+    phantom_archive(source, patients=1, first=4, contrasts=("T1", "T2"))
+    code, second = run("train", "site", source)
+    assert code == 0, second
+    after = sides(second["places"])
+    assert len(after) == 4 and before.items() <= after.items()
+    assert second["digest"] != first["digest"]
+    earlier = Path(second["places"]["earlier"])
+    assert verify_bundle(earlier / "bundle").digest == first["digest"], "what was made before is kept"
+    learned = [verify_bundle(Path(one["places"]["bundle"])).manifest["training"] for one in (smoke, second)]
+    assert learned[0]["seen"] and set(learned[0]["seen"]) <= set(learned[1]["seen"])
 
 
 def test_a_folder_without_images_is_refused_with_the_cure(run: Call, tmp_path: Path) -> None:

@@ -21,7 +21,10 @@ SWAPPED = "trained on real, tested with synthetic"
 
 @dataclass(frozen=True, kw_only=True)
 class Downstream:
-    """Dice of every test case in every arm: `scores` is arm -> case -> one value a seed."""
+    """Dice of every test case in every arm: `scores` is arm -> case -> one value a seed.
+
+    `unseen`: test patients whose lesions none of the slices taken shows.
+    """
 
     contrasts: tuple[str, ...]
     missing: str
@@ -32,6 +35,7 @@ class Downstream:
     steps: int
     seeds: tuple[int, ...]
     facts: Mapping[str, Any]
+    unseen: int = 0
 
     def mean(self, arm: str) -> dict[str, float]:
         """patient -> Dice, mean over cases and seeds."""
@@ -66,6 +70,10 @@ class Downstream:
         ]
         if people < 6:
             out.append(f"{people} test patients: no difference can be significant at 0.05.")
+        if self.unseen:
+            out.append(
+                f"{self.unseen} test patients do not count: no slice that was taken shows their lesion."
+            )
         return out
 
     def words(self) -> list[str]:
@@ -113,6 +121,14 @@ def downstream(
     taught, tested = (arms_of(cases, contrasts, missing, method, every) for cases in (learn, judge))
     # A stride may leave a case without a slice that shows its lesion.
     with_lesion = [one.case for one in taught[Arm.REAL] if one.truth.any()]
+    shown = {one.case for one in tested[Arm.REAL] if one.truth.any()}
+    if len(with_lesion) < 2 or not shown:
+        raise TrainingError(
+            code="too_small", subject=f"every {every}th slice",
+            reason=f"{len(with_lesion)} of {len(learn)} training cases and {len(shown)} of {len(judge)} test cases "
+            "still show a lesion; two and one are needed",
+            cure="Take more slices: a lower --every",
+        )  # fmt: skip
     scores: dict[str, dict[str, list[float]]] = {arm: {} for arm in (*Arm, SWAPPED)}
     for seed in seeds:
         for arm in Arm:
@@ -133,7 +149,8 @@ def downstream(
         contrasts=tuple(contrasts),
         missing=missing,
         method=method.name,
-        patients={case.name: case.patient_key for case in judge},
+        patients={case.name: case.patient_key for case in judge if case.name in shown},
+        unseen=len({case.patient_key for case in judge} - {c.patient_key for c in judge if c.name in shown}),
         scores={arm: {case: tuple(v) for case, v in own.items()} for arm, own in scores.items()},
         trained_on=len(with_lesion),
         steps=steps,

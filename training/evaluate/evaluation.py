@@ -100,6 +100,13 @@ class Evaluation:
             and (sources is None or row.sources == sources)
         ]
 
+    def shared(self, method: str) -> list[Row]:
+        """The rows of a method that every method could make, so that their means compare; all where there is none."""
+        keys = [{row.key for row in self.of(one)} for one in self.methods]
+        common = set.intersection(*keys) if keys else set()
+        own = self.of(method)
+        return [row for row in own if row.key in common] or own
+
     def estimate(self, rows: Sequence[Row], reading: str = "raw", name: str = "psnr") -> Estimate | None:
         """Mean of a figure over patients; None where no row has it."""
         found = [(row.patient, value) for row in rows if (value := row.figure(reading, name)) is not None]
@@ -152,7 +159,7 @@ class Evaluation:
         """Everything but the pictures: per target and source set, comparisons, rows."""
         sets = list(dict.fromkeys((row.sources, row.target) for row in self.rows))
         summary = [
-            {"method": method, **self._summary(self.of(method)), "seeds": self.seeds(method)}
+            {"method": method, **self._summary(self.shared(method)), "seeds": self.seeds(method)}
             for method in self.methods
         ]
         per_set = [
@@ -193,11 +200,11 @@ class Evaluation:
         return out
 
     def seeds(self, method: str) -> dict[str, float]:
-        """Mean PSNR of each seed: how far chance alone carries."""
+        """Mean PSNR of each seed over the shared rows: how far chance alone carries."""
         seeds = sorted({row.seed for row in self.of(method) if row.seed is not None})
         return {
             str(seed): float(
-                np.mean([row.figure("raw") or 0.0 for row in self.of(method) if row.seed == seed])
+                np.mean([row.figure("raw") or 0.0 for row in self.shared(method) if row.seed == seed])
             )
             for seed in seeds
         }
@@ -271,7 +278,7 @@ def evaluate(
         methods=tuple(dict.fromkeys(method.name for method in methods)),
         rows=tuple(rows),
         pictures=tuple(kept),
-        not_checked=(*not_checked, *_not_checked(rows, every)),
+        not_checked=(*not_checked, *_not_shared(rows), *_not_checked(rows, every)),
         facts={"every": every, **(facts or {})},
     )
 
@@ -313,6 +320,22 @@ def _measure(
         brain=brain[at],
     )
     return row, picture
+
+
+def _not_shared(rows: Sequence[Row]) -> list[str]:
+    """What the mean over all rows leaves out, because some method cannot make it."""
+    keys: dict[str, set[object]] = {}
+    for row in rows:
+        keys.setdefault(row.method, set()).add(row.key)
+    most = set.union(*keys.values())
+    less = sorted(method for method, own in keys.items() if own < most)
+    if not less:
+        return []
+    common = len(set.intersection(*keys.values()))
+    return [
+        f"{', '.join(less)} cannot make every row: the means over all methods are of the {common} rows of {len(most)} "
+        "that each of them made."
+    ]
 
 
 def _not_checked(rows: Sequence[Row], every: int) -> list[str]:

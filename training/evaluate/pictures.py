@@ -69,7 +69,7 @@ def triptych(picture: Picture) -> str:
 
 
 def bars(evaluation: Evaluation) -> str:
-    """Mean PSNR of every method in both readings, with the interval over patients."""
+    """Mean PSNR of every method in both readings over the rows that all made, with the interval over patients."""
     methods: Sequence[str] = evaluation.methods
     figure = Figure(figsize=(8.4, 0.55 * len(methods) + 1.0), layout="constrained", facecolor="white")
     axis = figure.subplots()
@@ -78,7 +78,7 @@ def bars(evaluation: Evaluation) -> str:
         (("raw", "#2f5d8a", "as it comes"), ("fit", "#a9c4dd", "after the best linear fit"))
     ):
         for place, method in enumerate(methods):
-            value = evaluation.estimate(evaluation.of(method), reading)
+            value = evaluation.estimate(evaluation.shared(method), reading)
             if value is None:
                 continue
             at = place + 0.38 * (shift - 0.5)

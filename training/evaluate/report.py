@@ -119,10 +119,10 @@ def _both(evaluation: Evaluation, rows: Sequence[Row], name: str, digits: int = 
 
 
 def _summary(evaluation: Evaluation) -> Table:
-    heads = ["method", "PSNR dB (95 %)", "after fit", "SSIM", "MAE", "HFEN", "NMI", "z", "seeds"]
+    heads = ["method", "PSNR dB (95 %)", "after fit", "SSIM", "MAE", "HFEN", "NMI", "z", "rows", "seeds"]
     rows = []
     for method in evaluation.methods:
-        own = evaluation.of(method)
+        own = evaluation.shared(method)
         seeds = evaluation.seeds(method)
         rows.append(
             [
@@ -134,6 +134,7 @@ def _summary(evaluation: Evaluation) -> Table:
                 _both(evaluation, own, "hfen"),
                 _both(evaluation, own, "nmi", 3),
                 _number(evaluation.estimate(own, "raw", "z_ratio")),
+                str(len(own)),
                 ", ".join(f"{seed}: {value:.2f}" for seed, value in seeds.items()) or "-",
             ]
         )
@@ -192,7 +193,7 @@ def _lesions(evaluation: Evaluation) -> Table:
 def _legacy(evaluation: Evaluation) -> Table:
     rows = []
     for method in evaluation.methods:
-        own = evaluation.of(method)
+        own = evaluation.shared(method)
         figures = [_number(evaluation.estimate(own, "legacy", n), d) for n, d in (("psnr", 2), ("ssim", 3))]
         rows.append([method, *figures])
     return _plain(["method", "PSNR", "SSIM"], rows)

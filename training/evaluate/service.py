@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from model import CONTRASTS, load_bundle
+from model.bundle import stated_digest
 from model.network import MedK2N
 from training.archive import Case, load_case, open_archive
 from training.errors import TrainingError
@@ -50,7 +51,12 @@ def open_model(folder: Path, *, name: str = "Med-K2N") -> tuple[BundleMethod | N
     for place in (folder, folder / "bundle"):
         if (place / MANIFEST).is_file():
             bundle = load_bundle(place)
-            facts: dict[str, Any] = {"name": bundle.name, "version": bundle.version, "digest": bundle.digest}
+            learned = bundle.manifest["training"]
+            facts: dict[str, Any] = {
+                "name": bundle.name, "version": bundle.version, "digest": bundle.digest,
+                "steps": learned.get("steps"), "earlier": [one["steps"] for one in learned.get("earlier", [])],
+                "start": learned.get("start"),
+            }  # fmt: skip
             return BundleMethod(bundle=bundle, name=name), facts
     if not (folder / "state.pt").is_file():
         raise TrainingError(
@@ -61,6 +67,8 @@ def open_model(folder: Path, *, name: str = "Med-K2N") -> tuple[BundleMethod | N
         )
     network, recipe, state = averaged(folder)
     facts = {"run": folder.name, "steps": int(state["step"]), "seed": recipe.seed, "sealed": False}
+    if (began := stated_digest(folder / "start")) is not None:
+        facts["start"] = began
     return NetworkMethod(network=network, name=name, seed=recipe.seed), facts
 
 
@@ -140,7 +148,7 @@ def evaluate_folders(
         methods += [*load_simple(peers), *trained]
         not_checked += unfinished
         facts["peers"] = described
-        not_checked += _unlike(described, judged.facts)
+        not_checked += _unlike(described, judged.facts, said)
     facts |= {
         "threads": torch.get_num_threads(),
         "seeds": sorted({seed for m in methods if (seed := getattr(m, "seed", None)) is not None}),
@@ -158,7 +166,7 @@ PROTOCOL = (
 )
 
 
-def _unlike(described: Sequence[dict[str, Any]], facts: dict[str, Any]) -> list[str]:
+def _unlike(described: Sequence[dict[str, Any]], facts: dict[str, Any], said: Mapping[str, Any]) -> list[str]:
     """What makes the comparison with peers unequal, in words."""
     out = []
     others = {one["name"] for one in described if one.get("archive") != facts.get("archive")}
@@ -168,7 +176,23 @@ def _unlike(described: Sequence[dict[str, Any]], facts: dict[str, Any]) -> list[
     few = sorted(name for name, count in seeds.items() if count < 3)
     if few:
         out.append(f"{', '.join(few)}: fewer than three seeds, so chance in training is not measured.")
+    steps = sorted({int(one["steps"]) for one in described if "steps" in one})
+    own = [*said.get("earlier", ()), said.get("steps")]
+    if said.get("start"):
+        out.append(
+            f"The model began with the trained bundle {said['start'][:12]} and took {own[-1]} steps more, the peers "
+            f"{_several(steps)} from random weights: this is no race at equal budget."
+        )
+    elif steps and own[-1] is not None and not steps[0] <= sum(own) <= steps[-1]:
+        out.append(
+            f"The model took {' + '.join(map(str, own))} steps, the peers {_several(steps)}: this is no race at equal "
+            "budget."
+        )
     return out
+
+
+def _several(steps: Sequence[int]) -> str:
+    return f"{steps[0]}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]}" if steps else "none"
 
 
 def rows_of(contrasts: Sequence[str]) -> list[Row]:

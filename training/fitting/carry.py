@@ -25,7 +25,7 @@ from training.fitting.pictures import draw_pictures
 from training.fitting.plan import numbers_of, recipe_of, timed
 from training.fitting.request import SCRATCH, Fitted, Request, check
 from training.loop import Recipe, fabric_of, load_state, seconds_a_step, train
-from training.release import seal_run
+from training.release import seal_run, seen_by
 
 
 def fit(
@@ -134,5 +134,6 @@ def _seal(request: Request, recipe: Recipe, data: Ground, bundle: Bundle | None,
         began=SCRATCH if bundle is None else f"{bundle.name} {bundle.version} (`{bundle.digest[:12]}`), of whose "
         "training data its own card speaks",
         terms=request.terms, failures=failures, validation=len({c.patient_key for c in data.validation}),
+        seen=() if bundle is None else seen_by(bundle),
         training={"start": None if bundle is None else bundle.digest, "archives": list(data.fingerprints)},
     )  # fmt: skip

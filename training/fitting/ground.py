@@ -81,4 +81,6 @@ def claim(request: Request, data: Ground) -> None:
         copy_sealed(Path(request.start) if request.start else default_folder(), out / START)
     if request.start == SCRATCH or request.identity:
         copy_sealed(Path(request.identity) if request.identity else default_folder(), out / JUDGE)
-    file.write_text(json.dumps(asked, indent=1))
+    part = file.with_name(f".{REQUEST}.part")
+    part.write_text(json.dumps(asked, indent=1))
+    part.replace(file)

@@ -160,10 +160,11 @@ class Ridge:
         self, sources: tuple[str, ...], target: str
     ) -> tuple[tuple[str, ...], tuple[float, npt.NDArray[np.float64]]]:
         """The map of these sources, or of as many of them as some training case had together with the target."""
+        known = {frozenset(taught): taught for taught, made in self.maps if made == target}
         for count in range(len(sources), 0, -1):
             for part in combinations(sources, count):
-                if (part, target) in self.maps:
-                    return part, self.maps[part, target]
+                if (taught := known.get(frozenset(part))) is not None:
+                    return taught, self.maps[taught, target]
         return (), (self.mean.get(target, 0.4), np.zeros((0, 3, 3, 3)))
 
     @classmethod

@@ -41,7 +41,7 @@ def peers(
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Fit copy and ridge, train U-Net, DynUNet, MM-GAN and MM-Synth at the cost of Med-K2N, slice by slice the same."""
+    """Fit copy and ridge, train U-Net, DynUNet, MM-GAN and MM-Synth at the cost of Med-K2N, all on the same slices."""
     from medk2n_node.cli.train.seeds import read_seeds
 
     numbers = read_seeds(seeds)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from medk2n_node.cli.context import JsonFlag, configuration, people, print_json, remarks
 from medk2n_node.cli.train.bar import bar
+from medk2n_node.cli.who import user
 from medk2n_node.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -72,6 +72,8 @@ def promote(
     from training.archive import open_archive
     from training.promote import compare
 
+    shelf, decided_by = shelf_of(config), by or user()
+    since = shelf.record()
     with bar("comparing", remarks()) as step:
         match = compare(
             load_in_force(config),
@@ -80,6 +82,7 @@ def promote(
             every=every,
             margin_db=margin,
             worst_margin_db=worst_margin,
+            site=config.synthesis.site,
             progress=lambda done, of: step("comparing", done, of),
         )
     if not as_json:
@@ -93,8 +96,8 @@ def promote(
             words = f"promoted although worse ({'; '.join(match.against)}): {words}"
         elif not words:
             words = "not worse than the model in force on the same validation patients"
-        change = shelf_of(config).use(
-            bundle, who=by or getpass.getuser(), reason=words, now=datetime.now(UTC)
+        change = shelf.use(
+            bundle, who=decided_by, reason=words, now=datetime.now(UTC), judged=match.challenger, since=since
         )
     choice = choose(config)
     outranked = choice.because == "configured"
@@ -159,3 +162,5 @@ def show(match: Match) -> None:
     people().print(table)
     for words in match.against:
         people().print(f"- worse: {words}", markup=False, soft_wrap=True)
+    for words in match.notes:
+        people().print(f"- to know: {words}", markup=False, soft_wrap=True)

@@ -35,7 +35,8 @@ def site(
 ) -> None:
     """Scan, prepare, train from the model in force, calibrate, compare, offer the result; may be stopped and resumed.
 
-    It changes nothing in service: `medk2n train promote` does that.
+    It changes nothing in service: `medk2n train promote` does that. Called again when the archive has grown it trains
+    anew and keeps what it made before; a smoke run works in a folder of its own.
     """
     config = configuration(context)
     folder = out or config.storage_path / "training" / (source.resolve().name or "archive")
@@ -52,6 +53,7 @@ def site(
             champion=choose(config).folder,
             rules=classify_rules(config),
             schedule=SMOKE if smoke else FULL,
+            served_as=config.synthesis.site,
             name=name,
             report=lambda line: console.print(line, style="dim", markup=False, soft_wrap=True),
             progress=step,

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import pwd
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -113,6 +117,94 @@ def test_a_comparison_alone_changes_nothing(promote: Call, node: Config, version
 def test_a_folder_without_a_bundle_is_named(promote: Call, tmp_path: Path) -> None:
     code, document = promote(tmp_path)
     assert code == 3 and document["error"]["code"] == "no_bundle"
+
+
+def test_a_model_without_the_limits_of_the_one_in_force_is_refused(
+    promote: Call, node: Config, demo: Bundle, tmp_path: Path
+) -> None:
+    facts = {
+        k: v for k, v in demo.manifest.items() if k not in ("schema", "sha256", "network", "calibration")
+    }
+    save_bundle(tmp_path / "bare", demo.network, {**facts, "version": "bare"}, demo.card)
+    code, document = promote(tmp_path / "bare")
+    assert code == 4 and "its limits of abstention would be lost" in document["error"]["reason"]
+    assert shelf_of(node).record().changes == ()
+
+
+def test_patients_that_a_model_learned_from_do_not_judge(demo: Bundle) -> None:
+    taught = [replace(case, origin={"T1": digest * 64}) for case, digest in zip(CASES, "ab", strict=True)]
+    learned = {**demo.manifest["training"], "seen": ["b" * 16]}
+    other = replace(demo, digest="ab" * 32, manifest={**demo.manifest, "training": learned})
+    match = compare(demo, other, taught)
+    assert {one.patients for one in match.standings} == {1}
+    assert any("1 validation patients were left out" in words for words in match.notes)
+    learned["seen"] = ["a" * 16, "b" * 16]
+    with pytest.raises(PromotionRefused, match="2 validation patients were left out"):
+        compare(demo, other, taught)
+
+
+def test_both_are_compared_as_the_site_that_the_node_is(
+    demo: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import training.promote
+
+    asked: list[int | None] = []
+
+    def look(methods: Any, *arguments: Any, **options: Any) -> Any:
+        asked.extend(method.site for method in methods)
+        raise RuntimeError("seen")
+
+    monkeypatch.setattr(training.promote, "evaluate", look)
+    other = replace(demo, digest="ab" * 32)
+    known = [replace(case, site="brats") for case in CASES]
+    for site in ("", "openms", "nowhere"):
+        with pytest.raises(RuntimeError, match="seen"):
+            compare(demo, other, known, site=site)
+    assert asked == [0, 0, demo.sites["openms"], demo.sites["openms"], 0, 0], "not as the cases' own site"
+
+
+def test_what_was_not_compared_is_not_put_into_service(
+    promote: Call, node: Config, versions: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import training.promote
+
+    folder, whole = tmp_path / "offered", training.promote.compare
+    shutil.copytree(versions["1"], folder)
+
+    def exchanged(*arguments: Any, **options: Any) -> Any:
+        match = whole(*arguments, **options)
+        shutil.rmtree(folder)
+        shutil.copytree(versions["2"], folder)
+        return match
+
+    monkeypatch.setattr(training.promote, "compare", exchanged)
+    code, document = promote(folder)
+    assert code != 0 and document["error"]["code"] == "overtaken"
+    assert shelf_of(node).record().changes == ()
+
+    def overtaken(*arguments: Any, **options: Any) -> Any:
+        match = whole(*arguments, **options)
+        shelf_of(node).use(versions["3"], who="somebody", reason="meanwhile", now=datetime.now(UTC))
+        return match
+
+    monkeypatch.setattr(training.promote, "compare", overtaken)
+    code, document = promote(versions["1"])
+    assert code != 0 and "exchanged while the two were compared" in document["error"]["reason"]
+    assert [one.version for one in shelf_of(node).record().changes] == ["3"]
+
+
+def test_a_user_without_a_name_may_promote(
+    promote: Call, node: Config, versions: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(number: int) -> Any:
+        raise KeyError(f"getpwuid(): uid not found: {number}")
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert promote(versions["1"])[0] == 0
+    assert shelf_of(node).record().changes[-1].who == f"user {os.getuid()}"
 
 
 def test_the_worst_case_counts_for_itself(demo: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

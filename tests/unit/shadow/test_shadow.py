@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 import medk2n_node.shadow.run
 from medk2n_node.cli.app import main
 from medk2n_node.config import Config
 from medk2n_node.shadow import Shadow, ShadowRow, Tried, chosen, drift_of, ledger_of, shadow_study
 from medk2n_node.shadow.run import Interrupted
-from medk2n_node.store.tables import Revision
+from medk2n_node.store.tables import Revision, RevisionInstance
 from medk2n_node.study.plan_step import plan_revision
 from medk2n_node.synthesis import Measured
 from tests.unit.study.test_steps import Bench, bench  # noqa: F401 - a fixture
@@ -57,6 +59,12 @@ def test_a_scanner_that_became_slightly_worse_for_many_studies_is_told_and_stand
 def test_few_rows_say_that_they_are_few_and_another_model_begins_anew() -> None:
     few = drift_of(rows([20.0, 21.0, None]))
     assert few[0].verdict == "too few rows (2 of more than 12)" and few[0].rows == 2
+    led = drift_of(
+        [*rows(usual(3), model="ef" * 32), *rows(usual(20)), *rows([20.0] * 13 + [12.0] * 9, target="T1")]
+    )
+    assert [one.verdict[:7] for one in led] == ["worse", "steady", "too few"], (
+        "what became worse stands first"
+    )
     both = drift_of([*rows(usual(20)), *rows([10.0] * 20, model="cd" * 32)])
     assert {one.verdict for one in both} == {"steady"}
 
@@ -76,10 +84,68 @@ def test_rows_are_kept_and_a_line_that_a_crash_cut_short_costs_nothing(node_conf
     ledger.add([row(1, 20.0)], Tried(at=NOW, revision=1, words="1 contrast"))
     with ledger.file.open("a") as handle:
         handle.write('{"kind": "row", "at": "2026-')
-        handle.write("\n")
-    ledger.add([], Tried(at=NOW, revision=2, words="none"))
-    assert ledger.rows() == [row(1, 20.0)]
+    ledger.add([row(2, 21.0)], Tried(at=NOW, revision=2, words="1 contrast"))
+    assert ledger.rows() == [row(1, 20.0), row(2, 21.0)], "the next study begins on a line of its own"
     assert ledger.tried() == {1, 2}
+
+
+def test_a_study_that_was_looked_at_again_counts_once(node_config: Config) -> None:
+    ledger = ledger_of(node_config)
+    for psnr in (20.0, 20.5):  # a crash between row and mark: the second look counts
+        ledger.add([row(1, psnr)], Tried(at=NOW, revision=1, words="1 contrast"))
+    ledger.add([row(2, 22.0)], Tried(at=NOW, revision=2, words="1 contrast"))
+    assert [(one.revision, one.psnr_db) for one in ledger.rows()] == [(1, 20.5), (2, 22.0)]
+    ledger.add([row(3, 21.0)], Tried(at=NOW, revision=3, words="1 contrast", instead=(1,)))
+    assert [one.revision for one in ledger.rows()] == [2, 3]
+
+
+def test_two_workers_do_not_take_the_same_study(bench: Bench, quick: None) -> None:  # noqa: F811
+    finished(bench)
+    with ledger_of(bench.context.config).turn() as ours:
+        assert ours
+        assert not watching(bench).look(), "another worker is at it"
+    assert watching(bench).look()
+
+
+def test_a_study_that_grew_counts_once(bench: Bench, quick: None) -> None:  # noqa: F811
+    first = finished(bench)
+    shadow = watching(bench)
+    assert shadow.look()
+    with bench.store.session() as session:
+        before = session.get_one(Revision, first)
+        grown = Revision(**{
+            column.key: getattr(before, column.key)
+            for column in Revision.__table__.columns if column.key != "id"
+        })  # fmt: skip
+        grown.number = before.number + 1
+        session.add(grown)
+        session.flush()
+        second = grown.id
+        for link in session.scalars(select(RevisionInstance).where(RevisionInstance.revision_id == first)):
+            values = {c.key: getattr(link, c.key) for c in RevisionInstance.__table__.columns}
+            session.add(RevisionInstance(**{**values, "revision_id": second}))
+    assert shadow.look()
+    kept = ledger_of(bench.context.config)
+    assert {one.revision for one in kept.rows()} == {second} and kept.tried() == {first, second}
+    assert [one.rows for one in drift_of(kept.rows())] == [1, 1]
+    assert not shadow.look()
+
+
+def test_a_database_that_is_away_is_no_fault_of_the_study(
+    bench: Bench,  # noqa: F811
+    quick: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    finished(bench)
+
+    def away(*arguments: Any, **options: Any) -> Any:
+        raise OperationalError("select", {}, Exception("database is locked"))
+
+    shadow = watching(bench, synthesize=away)
+    with pytest.raises(OperationalError):
+        shadow.look()
+    assert ledger_of(bench.context.config).tried() == set(), "it is looked at again"
+    assert watching(bench).look()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -99,6 +100,24 @@ def test_a_contrast_that_shows_the_lesion_helps_and_an_empty_copy_of_it_does_not
 
 def test_the_result_is_said_in_words(found: Downstream) -> None:
     assert found.words()[-1].startswith("Synthetic FLAIR changes Dice by ")
+
+
+def test_a_stride_that_passes_all_lesions_by_is_refused_and_a_patient_it_loses_is_not_counted() -> None:
+    thin = [
+        replace(ill(name), lesion=ill(name).lesion & (np.arange(8) == 3)[:, None, None]) for name in "abcde"
+    ]
+    whole = [ill(name) for name in "fgh"]
+    with pytest.raises(TrainingError, match="0 of 2 training cases .* 1 of 1 test cases") as caught:
+        downstream(Marked(), thin[:2], whole[:1], CONTRASTS, "FLAIR", steps=1, every=2, size=32)
+    assert "--every" in caught.value.cure
+    with pytest.raises(TrainingError, match="0 of 1 test cases"):
+        downstream(Marked(), whole[:2], thin[:1], CONTRASTS, "FLAIR", steps=1, every=2, size=32)
+    found = downstream(
+        Marked(), whole[:2], [whole[2], thin[0]], CONTRASTS, "FLAIR", steps=1, every=2, size=32
+    )
+    assert set(found.patients) == {"h"} and found.unseen == 1
+    assert "1 test patients do not count" in " ".join(found.not_checked())
+    assert "NaN" not in json.dumps(found.to_json())
 
 
 def test_too_few_lesions_or_a_contrast_that_is_none_are_refused() -> None:

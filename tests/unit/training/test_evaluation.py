@@ -36,6 +36,17 @@ class Off:
         return (truth / np.array(top)[:, None, None] - self.by).astype(np.float32), z
 
 
+@dataclass(frozen=True)
+class Hard(Off):
+    """Good, but for FLAIR, which is hard."""
+
+    def predict(
+        self, case: Case, sources: tuple[str, ...], targets: tuple[str, ...], every: int = 1
+    ) -> tuple[Images, Numbers]:
+        images, z = super().predict(case, sources, targets, every)
+        return np.where(np.array([t == "FLAIR" for t in targets])[:, None, None], 0, images), z
+
+
 def _cases(count: int) -> list[Case]:
     return [_small(head_case(f"case{k}", ("T1", "T2", "FLAIR"), 0.8 + 0.02 * k)) for k in range(count)]
 
@@ -123,6 +134,28 @@ def test_few_patients_and_missing_lesions_are_said() -> None:
     assert "1 patient: below six no difference can be significant" in text
     assert "No case has a lesion mask" in text
     assert found.rows[0].figure("raw", "z_ratio") == pytest.approx(1.0, abs=0.01)
+
+
+@dataclass(frozen=True)
+class Partly(Off):
+    """A method that does not know every contrast."""
+
+    contrasts: tuple[str, ...] = ("T1", "T2")
+
+
+def test_means_are_taken_over_the_rows_that_all_methods_made(tmp_path: Path) -> None:
+    cases = _cases(2)
+    ours, theirs = Hard("ours", 0.1), Partly("theirs", 0.15)
+    asked = [*from_all_others(cases, ["T1", "T2", "FLAIR"]), (("T1",), ("T2",))]
+    found = evaluate([ours, theirs], cases, asked)
+    said = {one["method"]: one for one in found.to_json()["summary"]}
+    assert said["ours"]["n"] == said["theirs"]["n"] < len(found.of("ours"))
+    assert said["ours"]["raw"]["psnr"]["mean"] > said["theirs"]["raw"]["psnr"]["mean"]
+    compared = next(one for one in found.comparisons() if one.scope == "all" and one.reading == "raw")
+    assert compared.difference.mean > 0, "as the verdict says"
+    assert any("theirs cannot make every row" in words for words in found.not_checked)
+    write_report(found, tmp_path)
+    assert "theirs cannot make every row" in (tmp_path / "report.html").read_text()
 
 
 def test_a_name_cannot_bring_markup_into_the_page(tmp_path: Path) -> None:

@@ -85,6 +85,16 @@ def test_ridge_leaves_out_a_source_that_no_training_case_had_with_the_target() -
     assert np.array_equal(both, alone)
 
 
+def test_ridge_does_not_care_in_which_order_sources_are_named() -> None:
+    cases = [textured(name, seed) for seed, name in enumerate("abc")]
+    ridge = Ridge.fit(cases, ("T1", "T2", "FLAIR"))
+    one, _ = ridge.predict(cases[0], ("T1", "FLAIR"), ("T2",))
+    other, _ = ridge.predict(cases[0], ("FLAIR", "T1"), ("T2",))
+    assert np.array_equal(one, other)
+    alone, _ = ridge.predict(cases[0], ("FLAIR",), ("T2",))
+    assert not np.array_equal(other, alone)
+
+
 def test_copy_takes_the_source_that_did_best_and_gives_it_the_targets_histogram() -> None:
     training = [textured("a", 1), textured("b", 2)]
     copy = Copy.fit(training)
