@@ -10,10 +10,38 @@ import json
 from pathlib import Path
 
 from model.bundle import stated_digest
+from training.errors import TrainingError
 
 EARLIER = "earlier"
 #: What one round makes, in the order in which it is set aside: the training last, since it tells whether that is done.
 PARTS = ("site.json", "report", "bundle", "champion", "run")
+
+
+def claim_source(source: Path, file: Path) -> None:
+    """A place of work belongs to one folder of images: two that are called the same would be mixed.
+
+    Raises:
+        TrainingError: it belongs to another folder.
+    """
+    if file.exists():
+        known = json.loads(file.read_text())["source"]
+        if known != str(source.resolve()):
+            raise TrainingError(
+                code="other_source", subject=str(file.parent), reason=f"it holds the training on {known}",
+                cure="Name a folder of its own with --out; if the images were only moved, delete "
+                f"{file.name} there",
+            )  # fmt: skip
+        return
+    part = file.with_name(f".{file.name}.part")
+    part.touch(mode=0o600)  # a folder's name may be a patient's
+    part.write_text(json.dumps({"source": str(source.resolve())}) + "\n")
+    part.rename(file)
+
+
+def begun_with(out: Path, fingerprint: str) -> bool:
+    """Whether the training in `out` began with the archive of this fingerprint."""
+    asked = json.loads((out / "run" / "fit.json").read_text())
+    return bool(asked["archives"] == [fingerprint])
 
 
 def misfit(out: Path, *, fingerprint: str, steps: int, batch: int, in_force: str | None) -> str | None:

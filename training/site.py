@@ -19,13 +19,13 @@ from typing import Any
 from dicom_rules.classify import ClassifyRules
 from model import Bundle, load_bundle
 from model.bundle import copy_sealed, stated_digest
-from training.archive import Archive, Place, prepare_archive, salt_of, scan, write_inventory
+from training.archive import Archive, Place, open_archive, prepare_archive, salt_of, scan, write_inventory
 from training.calibrate import Calibrated, calibrate, seal_calibrated
 from training.errors import PromotionRefused
 from training.evaluate import from_all_others, patterns, write_report
 from training.fitting import Fitted, Request, fit
 from training.promote import Match, compare
-from training.rounds import misfit, set_aside
+from training.rounds import begun_with, claim_source, misfit, set_aside
 
 Progress = Callable[[str, int, int], None]
 
@@ -120,28 +120,36 @@ def train_site(
     """Scan, prepare, train from the model in force, calibrate, evaluate beside it, and say whether it may follow it.
 
     Called again with the same folders it goes on where it was stopped: what is prepared stays, a training goes on from
-    its last state, a finished one is not repeated. Where the archive has grown, or another model is in force since
-    it ended, a new training begins and the one before is set aside (training.rounds); the patients keep their sides.
+    its last state, a finished one is not repeated. Where the archive has grown since it ended, or another model is in
+    force, a new training begins and the one before is set aside (training.rounds); the patients keep their sides.
 
     Args:
         source: folder of DICOM or NIfTI images. champion: bundle in force.
         served_as: name of the site as which the node runs its models; "" for the unknown one.
 
     Raises:
-        TrainingError: there is nothing to read, too little to learn from, or the data changed under a training.
+        TrainingError: there is nothing to read, too little to learn from, or `out` belongs to another folder.
         BundleError: the model in force is not whole.
     """
     seconds: dict[str, float] = {}
     clock = _Clock(seconds)
     out.mkdir(parents=True, exist_ok=True)
-    inventory = scan([Place(folder=source, site=site)], salt=salt_of(out / "archive" / "salt"), rules=rules,
-                     progress=progress)  # fmt: skip
-    write_inventory(inventory, out / "inventory.json")
-    clock("scan")
-    archive = prepare_archive(inventory, out / "archive", progress=progress)
+    claim_source(source, out / "source.private.json")
+    work = out / schedule.folder
+    archive = _under_way(out / "archive", work)
+    if archive is None:
+        salt = salt_of(out / "archive" / "salt")
+        inventory = scan([Place(folder=source, site=site)], salt=salt, rules=rules, progress=progress)
+        write_inventory(inventory, out / "inventory.json")
+        clock("scan")
+        archive = prepare_archive(inventory, out / "archive", progress=progress)
+        clock("prepare")
+    else:
+        report(
+            "a training is under way: it goes on with the studies that it began with; call again for new ones"
+        )
     archive.refuse_if_too_small()
-    clock("prepare")
-    out = out / schedule.folder
+    out = work
     out.mkdir(parents=True, exist_ok=True)
     why = misfit(out, fingerprint=archive.fingerprint, steps=schedule.steps, batch=schedule.batch,
                  in_force=stated_digest(champion))  # fmt: skip
@@ -167,6 +175,14 @@ def train_site(
     part.write_text(json.dumps(offer.to_json(), indent=1) + "\n")
     part.replace(out / "site.json")
     return offer
+
+
+def _under_way(folder: Path, work: Path) -> Archive | None:
+    """The archive of a training that was begun and not ended; a study that came meanwhile must not throw it away."""
+    if not (work / "run" / "fit.json").is_file() or (work / "site.json").is_file():
+        return None
+    archive = open_archive(folder)
+    return archive if begun_with(work, archive.fingerprint) else None
 
 
 def _kept(champion: Path, folder: Path) -> Path:

@@ -78,14 +78,23 @@ def prepare_archive(
         for unfinished in (out / CASES).glob(".*.part"):
             shutil.rmtree(unfinished)
         studies = inventory.studies()
+        before = read_manifest(out) if (out / MANIFEST).exists() else None
+        if before is not None and frozen is None:
+            raise TrainingError(
+                code="splits",
+                subject=str(out / SPLITS),
+                reason="the archive was prepared before and its frozen splits are gone",
+                cure="Restore the file: made anew it would let patients change sides; or prepare into a new folder",
+            )
+        held = {} if before is None else before["cases"]
         for done, rows in enumerate(studies.values()):
             progress("studies", done, len(studies))
             try:
-                _prepare_study(rows, out, inventory.pseudonyms)
+                _prepare_study(rows, out, inventory.pseudonyms, held)
             except UNFORESEEN as error:
                 _note_failure(rows[0], out, error)
         progress("studies", len(studies), len(studies))
-        cases = _cases(out)
+        cases = _cases(out, held)
         if not cases:
             raise _nothing(out)
         whose = {one["patient"]: one["site"] for _, one in sorted(cases.items(), reverse=True)}
@@ -97,8 +106,8 @@ def prepare_archive(
                 cure="Leave the shares out, or prepare into a new folder",
             )
         taken = {} if frozen is None else frozen.of
-        held = frozen.shares if frozen is not None else shares or Shares()
-        splits = assign(whose, shares=held, seed=seed if frozen is None else frozen.seed, frozen=taken)
+        parts = frozen.shares if frozen is not None else shares or Shares()
+        splits = assign(whose, shares=parts, seed=seed if frozen is None else frozen.seed, frozen=taken)
         write_splits(splits, out / SPLITS)
         sides = {patient: splits.of[patient] for patient in whose}
         document = {
@@ -115,14 +124,17 @@ def prepare_archive(
     return open_archive(out)
 
 
-def _prepare_study(rows: Sequence[Row], out: Path, pseudonyms: Pseudonyms) -> None:
-    """One study to a case, or to a note of why there is none."""
+def _prepare_study(rows: Sequence[Row], out: Path, pseudonyms: Pseudonyms, held: Mapping[str, Any]) -> None:
+    """One study to a case, or to a note of why there is none; `held` are the cases of the manifest before."""
     name = f"{rows[0].patient[:8]}-{rows[0].study[:8]}"
     chosen = [row for row in rows if row.chosen and row.contrast is not None]
     if not chosen:
         return  # the inventory says why of each series
     work = _work([*chosen, *(row for row in rows if row.part == "lesion" and row.usable)])
-    if _finished(out / CASES / name / FACTS, work) or _finished(out / EXCLUDED / f"{name}.json", work):
+    whole = _whole(out / CASES / name, held.get(name))
+    if (whole and _finished(out / CASES / name / FACTS, work)) or _finished(
+        out / EXCLUDED / f"{name}.json", work
+    ):
         return
     for stale in (out / EXCLUDED).glob(f"{name}[-.]*"):
         stale.unlink()
@@ -244,10 +256,21 @@ def _stamp(path: Path) -> list[str | int]:
 
 def _finished(file: Path, work: str) -> bool:
     """Whether this file was written by the same work before; each is written last of what belongs to it."""
-    if not file.exists():
+    try:
+        facts = json.loads(file.read_text())
+    except (FileNotFoundError, ValueError):  # none, or one that a power cut left empty
         return False
-    facts = json.loads(file.read_text())
     return bool(facts.get("work") == work)
+
+
+def _whole(folder: Path, held: Mapping[str, Any] | None) -> bool:
+    """Whether a case has the files that the manifest names, each as long as it says; what is new has no entry yet."""
+    if held is None:
+        return True
+    return all(
+        (folder / file).is_file() and (folder / file).stat().st_size == facts["bytes"]
+        for file, facts in held["files"].items()
+    )
 
 
 def _content(files: Sequence[Path]) -> str:
@@ -255,12 +278,23 @@ def _content(files: Sequence[Path]) -> str:
     return hashlib.sha256("".join(sorted(digest_of(path) for path in files)).encode()).hexdigest()
 
 
-def _cases(out: Path) -> dict[str, Any]:
-    """The entries of the manifest; digests of an earlier manifest are kept for files of the same work."""
-    before = read_manifest(out)["cases"] if (out / MANIFEST).exists() else {}
+def _cases(out: Path, before: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of the manifest; digests of an earlier manifest are kept for files of the same work.
+
+    Raises:
+        TrainingError: damaged: a case that this inventory does not name, so that it was not made anew.
+    """
     entries: dict[str, Any] = {}
-    for folder in sorted((out / CASES).iterdir()):
-        facts = json.loads((folder / FACTS).read_text())
+    for folder in sorted(one for one in (out / CASES).iterdir() if one.is_dir() and one.name[0] != "."):
+        try:
+            facts = json.loads((folder / FACTS).read_text())
+        except (OSError, ValueError) as error:
+            raise TrainingError(
+                code="damaged",
+                subject=f"{folder}: {FACTS}",
+                reason=f"it cannot be read ({type(error).__name__})",
+                cure="Scan the folder that this study came from once more, or move the case away",
+            ) from error
         held = before.get(folder.name)
         if (
             held is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -108,7 +109,15 @@ def save_folder(case: Case, path: Path, more: Mapping[str, Any] | None = None) -
         "origin": case.origin,
         **(more or {}),
     }
-    (part / FACTS).write_text(json.dumps(facts, indent=1) + "\n")
+    for file in part.iterdir():
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+    with (part / FACTS).open(
+        "w"
+    ) as handle:  # says that the case is whole: on the disk after all it speaks of
+        handle.write(json.dumps(facts, indent=1) + "\n")
+        handle.flush()
+        os.fsync(handle.fileno())
     if path.exists():
         shutil.rmtree(path)
     part.rename(path)

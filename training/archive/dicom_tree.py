@@ -35,12 +35,9 @@ def dicom_rows(
     rows: list[Row] = []
     for uid, series in read.studies.items():
         classes = [one for _, one in series]
-        patients = {
-            patient_words(header)
-            for folder, one in series
-            if one.kind != "synthetic"
-            for header in folder.headers
-        }
+        real = [header for folder, one in series if one.kind != "synthetic" for header in folder.headers]
+        patients = persons(real or [header for folder, _ in series for header in folder.headers])
+        patient = pseudonyms.of("patient", *patients[0])
         # Everything that a study shows may teach, whatever the node is allowed to make.
         made = plan(
             classes,
@@ -52,7 +49,7 @@ def dicom_rows(
         of_study: list[Row] = []
         drawn: dict[str, Dataset] = {}
         for folder, one in series:
-            row = _row(folder, one, roles[one.series_uid], made, site, pseudonyms, study)
+            row = _row(folder, one, roles[one.series_uid], made, site, pseudonyms, (patient, study))
             if len(patients) > 1:
                 row = _of_two_patients(row, len(patients))
             elif is_segmentation(folder.headers[0]):
@@ -62,15 +59,27 @@ def dicom_rows(
     return rows
 
 
-def patient_words(header: Dataset) -> tuple[str, ...]:
-    """What names the patient: number and issuer, else name and date of birth, else only the study itself."""
-    number = text(header, "PatientID").casefold()
-    if number:
-        return ("id", number, text(header, "IssuerOfPatientID").casefold())
-    name, born = text(header, "PatientName").casefold(), text(header, "PatientBirthDate")
-    if name:
-        return ("name", name, born)
-    return ("study", text(header, "StudyInstanceUID"))
+def persons(headers: Sequence[Dataset]) -> list[tuple[str, ...]]:
+    """Whom the objects of one study name: by number, else by name and date of birth, else only the study itself.
+
+    The issuer of a number is left out: series made on a workstation, or stored before a PACS was exchanged, lack it,
+    and one person under two names would teach and judge at once. An object without a number is of whom the others
+    name, unless its name is another's.
+    """
+    numbers: dict[str, set[tuple[str, str]]] = {}
+    names: dict[tuple[str, str], None] = {}
+    for header in headers:
+        number = text(header, "PatientID").casefold()
+        name = (text(header, "PatientName").casefold(), text(header, "PatientBirthDate"))
+        if number:
+            numbers.setdefault(number, set()).add(name)
+        elif name[0]:
+            names.setdefault(name)
+    known = set().union(*numbers.values())
+    others = [name for name in names if name not in known]
+    found: list[tuple[str, ...]] = [("id", number, "") for number in numbers]
+    found += [("name", *name) for name in others]
+    return found or [("study", text(headers[0], "StudyInstanceUID"))]
 
 
 def _row(
@@ -80,15 +89,15 @@ def _row(
     made: Plan,
     site: str,
     pseudonyms: Pseudonyms,
-    study: str,
+    whose: tuple[str, str],
 ) -> Row:
     header = folder.headers[0]
     usable = one.usable and role.role != "unusable"
     chosen = usable and one.contrast is not None and made.present.get(one.contrast) == one.series_uid
     sentences = [sentence for sentence in role.reasons if not sentence.startswith("Source for")]
     return Row(
-        patient=pseudonyms.of("patient", *patient_words(header)),
-        study=study,
+        patient=whose[0],
+        study=whose[1],
         series=pseudonyms.of("series", one.series_uid),
         site=site,
         form="dicom",

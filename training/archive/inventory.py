@@ -140,7 +140,8 @@ def write_inventory(inventory: Inventory, file: Path) -> None:
     ):
         part = path.with_name(f".{path.name}.part")
         part.touch(mode=mode)
-        part.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        # A file's name need not be UTF-8; escaped, its bytes come back as they were.
+        part.write_text(json.dumps(document, indent=1) + "\n", "utf-8")
         part.rename(path)
 
 

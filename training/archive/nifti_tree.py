@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import nibabel
 import numpy as np
@@ -19,6 +19,7 @@ from nibabel.spatialimages import HeaderDataError
 from dicom_rules import CONTRASTS
 from training.archive.inventory import Row
 from training.archive.pseudonyms import Pseudonyms
+from training.studies import UNREADABLE
 
 SUFFIXES = (".nii.gz", ".nii")
 MAX_VOXEL_MM = 15.0
@@ -36,6 +37,13 @@ _LAST = re.compile(r"^(?:(?P<before>.*)[-_.])?(?P<last>[A-Za-z0-9]+)$")
 _BRATS = re.compile(r"^(BraTS-[A-Za-z]+-\d+)-\d+$", re.IGNORECASE)
 _BIDS_STUDY = re.compile(r"^(sub-[A-Za-z0-9]+(?:_ses-[A-Za-z0-9]+)?)(?:_|$)")
 _BIDS_AGENT = re.compile(r"(?:^|_)(?:ce|trc)-(?:gad|gd|agent|contrast|post)", re.IGNORECASE)
+#: Folders below a patient's: visits by word, number or date, and what was scanned in them.
+_BELOW_PATIENT = re.compile(
+    r"^(?:(?:ses|session|visit|exam|study|scan|time|timepoint|tp|followup|fu|baseline|bl|pre|post)[-_ ]?[A-Za-z]?\d*"
+    r"|[vmt]\d{1,3}|(?:19|20)\d{2}[-_.]?\d{2}[-_.]?\d{2}.*|\d{1,2}"
+    r"|anat|dwi|perf|func|mri?|nii|nifti|images?|raw|orig|derivatives|rawdata)$",
+    re.IGNORECASE,
+)
 _OUR_COPY = re.compile(r"_raw$")
 
 
@@ -80,6 +88,18 @@ def patient_of(study: str) -> str:
     return _OUR_COPY.sub("", study)
 
 
+def folder_of_patient(folder: PurePath) -> str:
+    """Whose folder it is, from its parts below the root: `sub-X` where there is one, else the last that is no visit.
+
+    A visit and what was scanned in it lie below the patient: `p01/ses-1`, `p01/2024-01-05`, `p01/anat`.
+    """
+    subjects = [part for part in folder.parts if part.startswith("sub-")]
+    if subjects:
+        return subjects[0].partition("_")[0]
+    own = [part for part in folder.parts if not _BELOW_PATIENT.match(part)]
+    return _OUR_COPY.sub("", own[-1] if own else folder.parts[0])
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Tree:
     """Where files are named from, so that the same tree in another place gives the same names."""
@@ -94,6 +114,12 @@ class _Tree:
         if self.root is None or not path.is_relative_to(self.root):
             return path.name
         return f"{self.name}/{path.relative_to(self.root).as_posix()}"
+
+    def below(self, folder: Path) -> PurePath:
+        """The parts of a folder below the root; the root's own name where there is none."""
+        if self.root is None or not folder.is_relative_to(self.root) or folder == self.root:
+            return PurePath(folder.resolve().name or "root")
+        return PurePath(folder.relative_to(self.root))
 
 
 def nifti_rows(
@@ -111,21 +137,26 @@ def nifti_rows(
     """
     named_from = _Tree(name=tree, root=root, site=site, pseudonyms=pseudonyms)
     studies: dict[tuple[str, str], list[tuple[Path, Named]]] = {}
+    whose: dict[tuple[str, str], str] = {}
     for file in files:
         said = named(file)
         # Parts of a study that is named in the file may lie in several folders (ISLES: derivatives/).
         key = (said.study, tree) if said.study else (file.parent.name, named_from.within(file.parent))
         studies.setdefault(key, []).append((file, said))
+        whose[key] = (
+            patient_of(said.study) if said.study else folder_of_patient(named_from.below(file.parent))
+        )
     rows: list[Row] = []
     for (study, where), members in sorted(studies.items()):
         taken: set[str] = set()
         for file, said in sorted(members, key=lambda one: one[0]):
-            rows.append(_row(file, said, study, where, taken, named_from))
+            rows.append(_row(file, said, (whose[study, where], study), where, taken, named_from))
             look()
     return rows
 
 
-def _row(file: Path, said: Named, study: str, where: str, taken: set[str], tree: _Tree) -> Row:
+def _row(file: Path, said: Named, of: tuple[str, str], where: str, taken: set[str], tree: _Tree) -> Row:
+    patient, study = of
     site, pseudonyms = tree.site, tree.pseudonyms
     because, sentence = _problem(file)
     word = said.contrast or said.part
@@ -140,7 +171,7 @@ def _row(file: Path, said: Named, study: str, where: str, taken: set[str], tree:
     if usable:
         taken.add(word)
     return Row(
-        patient=pseudonyms.of("patient", "nifti", patient_of(study)),
+        patient=pseudonyms.of("patient", "nifti", patient),
         study=pseudonyms.of("study", "nifti", site, where, study),
         series=pseudonyms.of("series", "nifti", site, tree.within(file)),
         site=site,
@@ -173,7 +204,7 @@ def _problem(file: Path) -> tuple[str | None, str]:
         shape = tuple(int(n) for n in image.shape)
         affine = np.asarray(image.affine, dtype=np.float64)
         description = bytes(image.header["descrip"]).rstrip(b"\0").decode("ascii", "replace")
-    except (ImageFileError, HeaderDataError, OSError, EOFError, ValueError, KeyError) as error:
+    except (*UNREADABLE, ImageFileError, HeaderDataError) as error:
         return "unreadable", f"It cannot be read as NIfTI ({type(error).__name__})."
     while len(shape) > 3 and shape[-1] == 1:
         shape = shape[:-1]

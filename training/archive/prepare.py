@@ -212,6 +212,11 @@ def _case(
     if len(contrasts) < 2:
         return None
     spacing = grid.spacing
+    drawn_on = _refused_below(lesion, images, reference, registrations)
+    if drawn_on is not None:
+        reason = f"It was drawn on the {drawn_on}, which could not be laid on the others."
+        left_out.append(Excluded(contrast="lesion", code="drawn_elsewhere", reason=reason))
+        lesion = None
     return Case(
         name=name,
         contrasts=contrasts,
@@ -256,6 +261,20 @@ def _lesion(
         if drawn_on is not None:
             transform = registrations[drawn_on].transform
     return resample(lesion, grid, transform, order=0).array > 0.5
+
+
+def _refused_below(
+    lesion: Image | None,
+    images: Mapping[str, Image],
+    reference: str,
+    registrations: Mapping[str, Registration],
+) -> str | None:
+    """The image that a lesion was drawn on, where that one has no place on the grid: neither has the lesion then."""
+    if lesion is None:
+        return None
+    drawn_on = [c for c in images if lesion.same_grid(images[c])]
+    placed = any(c == reference or c in registrations for c in drawn_on)
+    return None if placed or not drawn_on else drawn_on[0]
 
 
 def prepare_folder(folder: Path, reference: str | None = None) -> Case:

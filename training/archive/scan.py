@@ -14,10 +14,13 @@ from training.archive.inventory import UNKNOWN_SITE, Inventory, Row
 from training.archive.nifti_tree import is_nifti, nifti_rows
 from training.archive.pseudonyms import Pseudonyms
 from training.errors import TrainingError
-from training.studies import files_below, files_by_study
+from training.studies import UNREADABLE, files_below, files_by_study, unread_words
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is."""
+
+UNFORESEEN = (*UNREADABLE, ArithmeticError, AssertionError, LookupError, RuntimeError)
+"""What the libraries underneath raise for one odd study."""
 
 _QUOTED = re.compile(r"""\s*:?\s*(['"]).*?\1""")
 
@@ -52,7 +55,7 @@ def scan(
     left_out: Counter[str] = Counter()
     trees: Counter[tuple[str, str]] = Counter()
     for place in places:
-        files = _files(place)
+        files = _files(place, left_out)
         tree = "" if place.folder is None else place.folder.resolve().name
         trees[place.site, tree] += 1
         if trees[place.site, tree] > 1:  # north/images beside south/images
@@ -68,9 +71,15 @@ def scan(
         left_out.update(_QUOTED.sub("", one.reason) for one in skipped)
         step.done += len(skipped)
         for paths in studies.values():
-            rows += dicom_rows(
-                paths, site=place.site, pseudonyms=names, rules=rules or ClassifyRules(), look=step
-            )
+            before = step.done
+            try:
+                rows += dicom_rows(
+                    paths, site=place.site, pseudonyms=names, rules=rules or ClassifyRules(), look=step
+                )
+            except UNFORESEEN as error:
+                # One study's damaged headers must not cost the thousand others.
+                left_out[f"of a study that cannot be read ({type(error).__name__})"] += len(paths)
+                step.done = before + len(paths)
     if not rows:
         named = ", ".join(str(place.folder or "the files given") for place in places)
         raise TrainingError(
@@ -93,7 +102,7 @@ class _Counter:
         self.progress("headers", self.done, self.total)
 
 
-def _files(place: Place) -> list[Path]:
+def _files(place: Place, left_out: Counter[str]) -> list[Path]:
     if place.folder is None:
         return list(place.files)
     if not place.folder.exists():
@@ -103,18 +112,19 @@ def _files(place: Place) -> list[Path]:
             reason="it does not exist",
             cure="Name a folder of DICOM or NIfTI files",
         )
-    return list(files_below(place.folder))
+    return list(files_below(place.folder, unread=lambda error: left_out.update([unread_words(error)])))
 
 
 def _each_once(rows: Sequence[Row]) -> list[Row]:
-    """A series that lies in two places counts in the first; a study keeps one series for each contrast."""
-    series: set[str] = set()
+    """A series that lies in two places counts in the first whole one; a study keeps one series for each contrast."""
+    best: dict[str, Row] = {}
+    for row in rows:
+        known = best.get(row.series)
+        if known is None or (row.usable, row.instances) > (known.usable, known.instances):
+            best[row.series] = row
     counted: set[tuple[str, str, str | None]] = set()
     kept: list[Row] = []
-    for row in rows:
-        if row.series in series:
-            continue
-        series.add(row.series)
+    for row in best.values():
         one = row
         key = (row.patient, row.study, row.contrast)
         if row.chosen and key in counted:

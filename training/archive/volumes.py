@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,9 +25,17 @@ from training.studies import UNREADABLE
 
 
 def read_nifti(path: Path) -> Image:
-    """A NIfTI volume as an `Image`: RAS affine to LPS, array to (slice, row, column)."""
+    """A NIfTI volume as an `Image`: RAS affine to LPS, array to (slice, row, column).
+
+    What is no number (many write NaN outside the head) is 0, as where nothing was measured.
+
+    Raises:
+        ImagingError: it is no 3-D volume. OSError, EOFError, zlib.error: its bytes are damaged.
+    """
+    if path.suffix.lower() == ".gz":
+        _read_to_the_end(path)
     nifti = nibabel.load(path)
-    data = np.asarray(nifti.get_fdata(dtype=np.float32))
+    data = np.nan_to_num(np.asarray(nifti.get_fdata(dtype=np.float32)), nan=0.0, posinf=0.0, neginf=0.0)
     if data.ndim == 4 and data.shape[3] == 1:
         data = data[..., 0]
     if data.ndim != 3:
@@ -38,6 +47,13 @@ def read_nifti(path: Path) -> Image:
         )
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(nifti.affine, dtype=np.float64)
     return Image(array=np.ascontiguousarray(data.transpose(2, 1, 0)), affine=affine)
+
+
+def _read_to_the_end(path: Path) -> None:
+    """The checksum of a compressed file stands at its end, where nibabel never looks."""
+    with gzip.open(path) as handle:
+        while handle.read(1 << 22):
+            pass
 
 
 def read_dicom(files: Sequence[Path], contrast: str | None = None) -> Image:

@@ -19,6 +19,7 @@ from model import Bundle, load_bundle
 from model.identity import IDENTITY_FACTS
 from model.network import MedK2N
 from training.archive import Case
+from training.errors import TrainingError
 from training.fitting.figures import WATCHED_CASES, single_source_scores, validation_figures
 from training.fitting.ground import JUDGE, REQUEST, START, Ground, claim, read
 from training.fitting.pictures import draw_pictures
@@ -46,6 +47,11 @@ def fit(
     """
     if request.resume and (request.out / REQUEST).is_file():
         request = request.asked_before(json.loads((request.out / REQUEST).read_text()))
+    elif request.resume:
+        raise TrainingError(
+            code="nothing_to_resume", subject=str(request.out), reason="no training was begun there",
+            cure="Name the folder of a training, or leave --resume out to begin one",
+        )  # fmt: skip
     check(request)
     data = read(request)
     out = request.out

@@ -54,6 +54,17 @@ def read(request: Request) -> Ground:
             reason=f"{len(both)} patients train in one of them and validate in another: every figure would flatter",
             cure="Prepare their studies into one archive, which keeps every patient on one side",
         )  # fmt: skip
+    # Archives scanned under salts of their own call one patient by two names; the files are the same.
+    taught = frozenset[str]().union(*(case.marks for case in training))
+    again = {case.patient_key for case in validation if case.marks & taught}
+    if again:
+        raise TrainingError(
+            code="leak", subject=", ".join(map(str, request.archives)),
+            reason=f"the images of {len(again)} validation patients also train in another of them: every figure would "
+            "flatter",
+            cure="Prepare their studies into one archive, or scan with the salt of the first: `train scan DIR --salt "
+            f"{request.archives[0] / 'salt'}`",
+        )  # fmt: skip
     sites = tuple(sorted({case.site for case in training} - {UNKNOWN}))
     return Ground(training=training, validation=validation, sites=sites, fingerprints=tuple(prints))
 

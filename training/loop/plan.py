@@ -29,6 +29,10 @@ class Draw:
     rebuilt: int
 
 
+#: Third part of the seed of the key sources of several machines; no machine has this number.
+KEYS = 2**31 - 1
+
+
 class Plan:
     """The steps of a recipe on these cases, for one of `world` machines.
 
@@ -47,7 +51,7 @@ class Plan:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.recipe, self.rank = recipe, rank
+        self.recipe, self.rank, self.world = recipe, rank, world
         kind, name = recipe.grows
         self.always = name if kind == "contrast" else ""
         numbers = list(sites) if sites and recipe.pfm else [0] * len(cases)
@@ -84,8 +88,10 @@ class Plan:
             count = recipe.batch if few else max(min(2, recipe.batch), recipe.batch * 3 // 4)
             batch = self.sampler.draw(pattern, count, own)
         keys = None
-        if own.random() < recipe.random_key:
-            keys = [int(own.integers(len(batch.sources))) for _ in batch.targets]
+        # Of all machines alike, whatever slices each has drawn: the history of a pair is of one pair.
+        common = own if self.world == 1 else np.random.default_rng([recipe.seed, step, KEYS])
+        if common.random() < recipe.random_key:
+            keys = [int(common.integers(len(batch.sources))) for _ in batch.targets]
         keys = sound(network.keys(batch.sources, batch.targets) if keys is None else keys, batch)
         return Draw(stage=stage, pattern=pattern, batch=batch, keys=keys, rebuilt=step % len(batch.sources))
 

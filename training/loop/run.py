@@ -215,6 +215,10 @@ class _Run:
             told = torch.tensor(float(measured.shape[1] > 0), device=measured.device)
             if float(torch.as_tensor(self.fabric.all_reduce(told, reduce_op="sum"))) < self.fabric.world_size:
                 return
+            # A key that is spoilt on one machine was exchanged there: the pairs are then not the same.
+            pairs = torch.tensor(outcome.pairs, device=measured.device)
+            if bool((torch.as_tensor(self.fabric.all_gather(pairs)) != pairs).any()):
+                return
             everywhere = torch.as_tensor(self.fabric.all_gather(measured))  # (world, 3, P, B)
             measured = everywhere.permute(1, 2, 0, 3).flatten(2)
         enter(self.network, outcome.pairs, measured, draw.batch)

@@ -18,6 +18,7 @@ from training.studies.folder import (
     files_by_study,
     read_files,
     read_folder,
+    unread_words,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "files_by_study",
     "read_files",
     "read_folder",
+    "unread_words",
 ]

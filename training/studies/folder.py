@@ -6,14 +6,16 @@ Every file is looked at, whatever its name; what is no DICOM image is listed wit
 from __future__ import annotations
 
 import os
+import struct
 import warnings
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.uid import MediaStorageDirectoryStorage
 
 from dicom_rules.classify import ClassifyRules, SeriesClass, classify, in_their_study, main_stack
@@ -35,8 +37,11 @@ UNREADABLE = (
     KeyError,
     AttributeError,
     NotImplementedError,
+    BytesLengthException,
+    struct.error,
+    zlib.error,
 )
-"""What pydicom raises for bytes that are no data set, or one cut short."""
+"""What pydicom, and decompression below it, raise for bytes that are no data set, or one cut short."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +86,16 @@ def read_folder(directory: Path) -> Folder:
             reason="it does not exist",
             cure="Name a folder of DICOM files",
         )
-    folder = read_files(files_below(directory))
+    closed: list[Skipped] = []
+    read = read_files(
+        files_below(
+            directory,
+            unread=lambda error: closed.append(
+                Skipped(path=Path(str(error.filename)), reason=unread_words(error))
+            ),
+        )
+    )
+    folder = replace(read, skipped=(*read.skipped, *closed))
     if not folder.studies:
         counted = f"{len(folder.skipped)} files were looked at" if folder.skipped else "it is empty"
         raise TrainingError(
@@ -188,15 +202,29 @@ def _is_blank(files: Sequence[Path]) -> bool:
     return True
 
 
-def files_below(directory: Path) -> Iterator[Path]:
-    """Every file below the folder in order of name; a single file is given as it is."""
+def files_below(directory: Path, *, unread: Callable[[OSError], None] = lambda error: None) -> Iterator[Path]:
+    """Every file below the folder in order of name, through links as well; a single file is given as it is.
+
+    A folder that is reached in two ways is looked at once. `unread` is told of each that cannot be read.
+    """
     if directory.is_file():
         yield directory
         return
-    for folder, folders, names in os.walk(directory):
+    seen: set[tuple[int, int]] = set()
+    for folder, folders, names in os.walk(directory, followlinks=True, onerror=unread):
+        facts = Path(folder).stat()
+        if (facts.st_dev, facts.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((facts.st_dev, facts.st_ino))
         folders.sort()
         for name in sorted(names):
             yield Path(folder) / name
+
+
+def unread_words(error: OSError) -> str:
+    """Why a folder was left out, without its name."""
+    return f"a folder that cannot be read ({error.strerror or type(error).__name__})"
 
 
 def _header(file: Path, *, only: Sequence[str] | None = None) -> Dataset:

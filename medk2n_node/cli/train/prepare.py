@@ -9,7 +9,7 @@ import typer
 
 from medk2n_node.cli.context import JsonFlag, configuration, people, print_json, remarks
 from medk2n_node.cli.train.bar import bar
-from medk2n_node.errors import UsageError
+from medk2n_node.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from training.archive import Archive, Inventory, Shares
@@ -77,6 +77,13 @@ def _inventory(context: typer.Context, source: Path, out: Path, site: str) -> In
                 cure="Give the site to `medk2n train scan`",
             )
         return read_inventory(source)
+    if not source.exists():
+        raise InputError(
+            code="no_such_folder",
+            subject=str(source),
+            reason="it does not exist",
+            cure="Name a folder of DICOM or NIfTI files, or an inventory (.json)",
+        )
     with bar("reading headers", remarks()) as progress:
         return scan(
             [Place(folder=source, site=site)],

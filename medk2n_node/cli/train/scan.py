@@ -11,7 +11,7 @@ import typer
 
 from medk2n_node.cli.context import JsonFlag, configuration, people, print_json, remarks
 from medk2n_node.cli.train.bar import bar
-from medk2n_node.errors import UsageError
+from medk2n_node.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -203,6 +203,13 @@ def _salt(out: Path | None, file: Path | None) -> bytes:
     from training.archive import new_salt, read_inventory, salt_of
 
     if file is not None:
+        if not file.is_file():
+            raise InputError(
+                code="no_salt",
+                subject=str(file),
+                reason="there is no such file",
+                cure="Name the file `salt` of an archive; a new salt would call every patient by a new name",
+            )
         return salt_of(file)
     return read_inventory(out).salt if out is not None and out.exists() else new_salt()
 

@@ -345,6 +345,68 @@ def test_a_damaged_case_is_named(source: Path, tmp_path: Path) -> None:
         load_case(folder)
 
 
+def test_what_is_not_whole_is_made_anew(source: Path, tmp_path: Path) -> None:
+    archive = prepared(source, tmp_path / "out")
+    short, gone, empty = (tmp_path / "out" / "cases" / name for name in sorted(archive.manifest["cases"]))
+    with (short / "T1.npy").open("r+b") as handle:
+        handle.truncate(1000)
+    (gone / "brain.npy").unlink()
+    (empty / "case.json").write_text("")
+    (tmp_path / "out" / "cases" / ".DS_Store").touch()
+    with pytest.raises(TrainingError, match="prepare` again"):
+        open_archive(tmp_path / "out")
+    again = prepared(source, tmp_path / "out")
+    again.verify()
+    assert again.fingerprint == archive.fingerprint
+
+
+def test_lost_splits_are_not_made_anew(source: Path, tmp_path: Path) -> None:
+    prepared(source, tmp_path / "out")
+    (tmp_path / "out" / "splits.json").unlink()
+    with pytest.raises(TrainingError, match="its frozen splits are gone"):
+        prepared(source, tmp_path / "out")
+    assert not (tmp_path / "out" / "splits.json").exists()
+
+
+def test_what_is_no_number_is_nothing_measured(tmp_path: Path) -> None:
+    affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ AFFINE
+    t2 = small_head(1, "T2").transpose(2, 1, 0).astype(np.float32)
+    t2[t2 == 0] = np.nan
+    t2[20, 24, 5] = np.inf
+    nifti_case(tmp_path / "in" / "case", 1, ("T1",), T2=(t2, affine))
+    (case,) = prepared(tmp_path / "in", tmp_path / "out").cases("training")
+    assert set(case.contrasts) == {"T1", "T2"}
+    assert all(np.isfinite(np.asarray(array, np.float32)).all() for array in case.contrasts.values())
+
+
+def test_a_file_whose_checksum_is_wrong_is_not_learned_from(tmp_path: Path) -> None:
+    nifti_case(tmp_path / "in" / "case", 1, ("T1", "T2", "FLAIR"))
+    file = tmp_path / "in" / "case" / "T2.nii.gz"
+    hurt = bytearray(file.read_bytes())
+    hurt[-6] ^= 0x10  # in the CRC-32 at the end: every byte of the image can still be read
+    file.write_bytes(bytes(hurt))
+    archive = prepared(tmp_path / "in", tmp_path / "out")
+    (case,) = archive.cases("training")
+    assert tuple(case.contrasts) == ("T1", "FLAIR")
+    (note,) = archive.manifest["excluded"]
+    assert (note["contrast"], note["code"]) == ("T2", "unreadable")
+
+
+def test_a_lesion_drawn_on_a_series_that_was_refused_is_left_out_with_it(tmp_path: Path) -> None:
+    far = np.diag([-1.0, -1.0, 1.0, 1.0]) @ AFFINE
+    far[:3, 3] += 300
+    astray = small_head(1, "FLAIR").transpose(2, 1, 0)
+    lesion = np.zeros(astray.shape, np.uint8)
+    lesion[18:22, 20:26, 4:6] = 1
+    nifti_case(tmp_path / "in" / "case", 1, ("T1", "T2"), FLAIR=(astray, far), lesion=(lesion, far))
+    archive = prepared(tmp_path / "in", tmp_path / "out")
+    (case,) = archive.cases("training")
+    assert not case.lesion.any()
+    assert {note["contrast"]: note["code"] for note in archive.manifest["excluded"]} == {
+        "FLAIR": "registration", "lesion": "drawn_elsewhere",
+    }  # fmt: skip
+
+
 def test_too_little_is_refused_in_numbers(tmp_path: Path) -> None:
     small_archive(tmp_path / "in", {1: ("T1", "T2"), 2: ("T1", "FLAIR"), 3: ("T2",)})
     archive = prepared(tmp_path / "in", tmp_path / "out")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import gzip
 import json
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from pydicom import dcmread
 
 from dicom_rules.classify import ClassifyRules
@@ -132,6 +139,127 @@ def test_two_patients_under_one_study_uid_are_not_used(tmp_path: Path) -> None:
     rows = scanned(tmp_path).rows
     assert [row.because for row in rows] == ["two_patients", "two_patients"]
     assert "2 different patients" in rows[0].reasons[0]
+
+
+def changed(folder: Path, **values: str | None) -> None:
+    """Every object below the folder with other values; None deletes."""
+    for file in folder.rglob("*.dcm"):
+        header = dcmread(file)
+        for keyword, value in values.items():
+            if value is None:
+                delattr(header, keyword)
+            else:
+                setattr(header, keyword, value)
+        header.save_as(file)
+
+
+def test_a_patient_is_one_whoever_issued_the_number_and_where_objects_lack_it(tmp_path: Path) -> None:
+    for visit in ("a", "b", "c"):
+        small_archive(tmp_path / visit, {1: ("T1", "T2")})
+        changed(tmp_path / visit, StudyInstanceUID=f"1.2.3.{ord(visit)}")
+    for at, file in enumerate(sorted(tmp_path.rglob("*.dcm"))):
+        header, visit = dcmread(file), file.relative_to(tmp_path).parts[0]
+        header.SOPInstanceUID = f"1.2.5.{at}"
+        header.SeriesInstanceUID = f"1.2.4.{ord(visit)}.{file.parent.name[0]}"
+        header.save_as(file)
+    changed(tmp_path / "b", IssuerOfPatientID="NEW PACS")
+    changed(tmp_path / "c" / "001" / "2-T2", PatientID="", IssuerOfPatientID="NEW PACS")
+    inventory = scanned(tmp_path)
+    assert inventory.summary()["studies_for_translation"] == 3, [row.reasons for row in inventory.rows]
+    assert len({row.patient for row in inventory.rows}) == 1
+    changed(tmp_path / "c" / "001" / "2-T2", PatientName="Somebody^Else")
+    told = scanned(tmp_path / "c").rows
+    assert {row.because for row in told} == {"two_patients"}
+
+
+@pytest.mark.parametrize(
+    ("folders", "patients"),
+    [
+        (("sub-01/ses-1", "sub-01/ses-2", "sub-02/ses-1"), 2),
+        (("p01/2024-01-05", "p01/20250105", "p02/2024-03-01"), 2),
+        (("p01/anat", "p02/anat", "p03/anat"), 3),
+        (("p01/1", "p01/2", "p02/1"), 2),
+        (("siteA/images/case1", "siteA/images/case2", "siteB/images/case3"), 3),
+        (("01", "02", "03"), 3),
+        (("scan1", "scan2"), 2),
+    ],
+)
+def test_visits_below_a_patients_folder_are_of_that_patient(
+    tmp_path: Path, folders: tuple[str, ...], patients: int
+) -> None:
+    for folder in folders:
+        volume(tmp_path / folder / "T1.nii.gz")
+        volume(tmp_path / folder / "T2.nii.gz")
+    summary = scanned(tmp_path).summary()
+    assert (summary["patients"], summary["studies_for_translation"]) == (patients, len(folders))
+
+
+def test_folders_behind_links_count_once_and_a_closed_one_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_archive(tmp_path / "store", {1: ("T1", "T2"), 2: ("T1", "T2")})
+    cohort = tmp_path / "cohort"
+    cohort.mkdir()
+    for name in ("001", "002"):
+        (cohort / name).symlink_to(tmp_path / "store" / name)
+    (cohort / "again").symlink_to(cohort)
+    assert scanned(cohort).summary()["patients_for_translation"] == 2
+    listed = os.scandir
+
+    def closed(folder: Any) -> Any:
+        if str(folder).endswith("002"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(folder))
+        return listed(folder)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    inventory = scanned(cohort)
+    assert inventory.summary()["patients_for_translation"] == 1
+    assert inventory.left_out == {"a folder that cannot be read (Permission denied)": 1}
+
+
+def test_names_that_are_no_utf_8_come_back_byte_for_byte(tmp_path: Path) -> None:
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/M\xfcller"))
+    small_archive(folder, {1: ("T1", "T2")})
+    write_inventory(scanned(folder), tmp_path / "inventory.json")
+    files = [file for row in read_inventory(tmp_path / "inventory.json").rows for file in row.files]
+    assert files and all(file.is_file() and "\udcfc" in str(file) for file in files)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(cut=st.integers(1, 3000), flip=st.integers(0, 3000))
+def test_a_damaged_file_costs_no_other_study(tmp_path: Path, cut: int, flip: int) -> None:
+    whole, hurt = tmp_path / "in" / "whole", tmp_path / "in" / "hurt"
+    if not whole.exists():
+        small_archive(whole, {1: ("T1", "T2")})
+        small_archive(hurt, {2: ("T1", "T2")})
+    (tmp_path / "in" / "case").mkdir(exist_ok=True)
+    file = next(iter(sorted(hurt.rglob("*.dcm"))))
+    sound = file.read_bytes()
+    broken = bytearray(sound[:cut])
+    if broken:
+        broken[flip % len(broken)] ^= 0xFF
+    try:
+        file.write_bytes(bytes(broken))
+        (tmp_path / "in" / "case" / "T1.nii.gz").write_bytes(
+            gzip.compress(bytes(400))[:-9] + bytes(broken[:40])
+        )
+        found = scanned(tmp_path / "in")
+    finally:
+        file.write_bytes(sound)
+    number = Pseudonyms(salt=SALT).of("patient", "id", identity(1)["PatientID"].casefold(), "")
+    assert sorted(str(row.contrast) for row in found.rows if row.patient == number and row.chosen) == [
+        "T1",
+        "T2",
+    ]
+
+
+def test_of_a_whole_series_and_a_part_of_it_the_whole_one_counts(tmp_path: Path) -> None:
+    small_archive(tmp_path / "whole", {1: ("T1", "T2")})
+    shutil.copytree(tmp_path / "whole", tmp_path / "part")
+    (tmp_path / "part" / "001" / "1-T1" / "0005.dcm").unlink()
+    for order in (("part", "whole"), ("whole", "part")):
+        summary = scanned(*(tmp_path / name for name in order)).summary()
+        assert summary["contrasts"] == {"T1": 1, "T2": 1} and not summary["not_used"]
 
 
 def test_a_missing_slice_is_told_without_the_object_or_its_file(tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def test_two_machines_learn_the_same_pattern_in_every_step() -> None:
     for step in range(12):
         one, other = (p.at(step, network) for p in plans)
         assert one.pattern == other.pattern and one.stage == other.stage
+        assert one.keys == other.keys, "a pair of one machine must be the same pair of the other"
         assert not one.batch.x.equal(other.batch.x)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from training.rounds import PARTS, misfit, set_aside
+from training.errors import TrainingError
+from training.rounds import PARTS, claim_source, misfit, set_aside
 
 ASKED: dict[str, Any] = {"fingerprint": "aa", "steps": 30, "batch": 3, "in_force": "1" * 64}
 
@@ -80,3 +81,16 @@ def test_a_round_is_set_aside_whole_even_when_that_is_interrupted(
     assert [one.name for one in tmp_path.iterdir()] == ["earlier"]
     round_in(tmp_path)
     assert set_aside(tmp_path) == tmp_path / "earlier" / "2"
+
+
+def test_two_folders_of_one_name_do_not_share_a_place_of_work(tmp_path: Path) -> None:
+    north, south = tmp_path / "north" / "mr", tmp_path / "south" / "mr"
+    for folder in (north, south):
+        folder.mkdir(parents=True)
+    file = tmp_path / "source.private.json"
+    claim_source(north, file)
+    assert file.stat().st_mode & 0o077 == 0
+    claim_source(north / ".." / "mr", file)
+    with pytest.raises(TrainingError) as caught:
+        claim_source(south, file)
+    assert caught.value.code == "other_source" and "--out" in caught.value.cure
