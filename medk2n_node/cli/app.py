@@ -6,6 +6,7 @@ Exit codes: 0 done; 2 wrong usage; 3 bad input; 4 refused for safety; 5 a peer c
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -29,6 +30,17 @@ from medk2n_node.cli import (
     train,
 )
 from medk2n_node.cli.context import Invocation, print_json
+
+#: What a disk refuses, and what helps; anything else from the system is a defect of ours.
+OF_THE_DISK = {
+    errno.ENOSPC: "Make room and run the command again",
+    errno.EDQUOT: "Make room and run the command again",
+    errno.EACCES: "Name a place that this user may read and write",
+    errno.EPERM: "Name a place that this user may read and write",
+    errno.EROFS: "Name a place that can be written to",
+    errno.ENOTDIR: "Name a folder; a part of this path is a file",
+    errno.EEXIST: "Name a folder; a part of this path is a file",
+}
 
 COMMANDS = (
     serve,
@@ -95,13 +107,21 @@ def main(arguments: list[str] | None = None) -> int:
         # The rooms below have error trees of their own, all with these four fields; they are matched by
         # form so that no command pays for importing a room it does not use. Anything else is a defect.
         fields = [getattr(error, name, None) for name in ("code", "subject", "reason", "cure")]
+        exit_code = 1 if isinstance(error, OSError) else 3
+        if isinstance(error, OSError) and error.errno in OF_THE_DISK:
+            fields = [
+                "disk",
+                str(error.filename or "the disk"),
+                str(error.strerror),
+                OF_THE_DISK[error.errno],
+            ]
         if not all(isinstance(field, str) for field in fields):
             if as_json:
                 words = {"code": "defect", "subject": "medk2n", "reason": repr(error), "cure": "Report it"}
                 print_json({"error": words})
             raise
         code, subject, reason, cure = (str(field) for field in fields)
-        return _report(as_json, code, subject, reason, cure, int(getattr(error, "exit_code", 3)))
+        return _report(as_json, code, subject, reason, cure, int(getattr(error, "exit_code", exit_code)))
     return outcome if isinstance(outcome, int) else 0
 
 

@@ -100,6 +100,16 @@ def test_after_a_smoke_run_and_after_new_studies_it_trains_and_nobody_changes_si
     assert second["digest"] != first["digest"]
     earlier = Path(second["places"]["earlier"])
     assert verify_bundle(earlier / "bundle").digest == first["digest"], "what was made before is kept"
+    # As after a kill between the end of the training and the offer, with a study that came meanwhile.
+    (Path(second["places"]["bundle"]).parent / "site.json").unlink()
+    phantom_archive(source, patients=1, first=5, contrasts=("T1", "T2"))
+    code, third = run("train", "site", source)
+    assert code == 0 and third["digest"] == second["digest"] and "scan" not in third["seconds"]
+    assert len(sides(third["places"])) == 4, "what was begun goes on with the studies it began with"
+
+    other = phantom_archive(tmp_path / "south" / "archive", patients=1, contrasts=("T1", "T2"))
+    code, document = run("train", "site", other)
+    assert code == 3 and document["error"]["code"] == "other_source"
     learned = [verify_bundle(Path(one["places"]["bundle"])).manifest["training"] for one in (smoke, second)]
     assert learned[0]["seen"] and set(learned[0]["seen"]) <= set(learned[1]["seen"])
 

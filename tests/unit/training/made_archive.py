@@ -22,8 +22,12 @@ def write_archive(
     site: str = "north",
     contrasts: Sequence[Sequence[str]] = (FULL, ("T1", "FLAIR")),
     patients: str = "p",
+    scans: str = "",
 ) -> Path:
-    """Patients p0, p1, ...; the first ones train, the last ones validate; their contrasts take turns."""
+    """Patients p0, p1, ...; the first ones train, the last ones validate; their contrasts take turns.
+
+    `scans` are letters: the files that each patient in turn was made from, whatever the patient is called.
+    """
     count = training + validation
     sides = {f"{patients}{k}": "training" if k < training else "validation" for k in range(count)}
     cases: dict[str, Mapping[str, object]] = {}
@@ -32,7 +36,8 @@ def write_archive(
         folder = out / "cases" / f"c{k}"
         folder.parent.mkdir(parents=True, exist_ok=True)
         case = small_case(f"c{k}", have, 1.0 - k / 20, site=site)
-        save_case(replace(case, patient=patient), folder)
+        origin = {"T1": scans[k] * 64} if scans else {}
+        save_case(replace(case, patient=patient, origin=origin), folder)
         cases[folder.name] = {
             "patient": patient, "site": site, "contrasts": list(have), "files": files_of(folder),
         }  # fmt: skip

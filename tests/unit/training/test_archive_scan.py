@@ -478,3 +478,22 @@ def test_the_command_refuses_what_it_cannot_do(
 ) -> None:
     assert main(["train", "scan", *arguments]) == code
     assert words in capsys.readouterr().err
+
+
+def test_a_mistyped_salt_or_inventory_is_refused_and_leaves_nothing_behind(
+    hospital: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "scan", str(hospital), "--salt", str(tmp_path / "typo")]) == 3
+    assert "a new salt would call every patient by a new name" in capsys.readouterr().err
+    assert main(["train", "prepare", str(tmp_path / "typo.json"), str(tmp_path / "out")]) == 3
+    assert "it does not exist" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_to_is_named(
+    hospital: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["train", "scan", str(hospital), "--out", str(tmp_path / "file" / "inventory.json")]) == 1
+    said = capsys.readouterr().err
+    assert f"error: {tmp_path / 'file'}" in said and "Name a folder; a part of this path is a file." in said

@@ -22,6 +22,7 @@ from model.network import MedK2N
 from tests.unit.training.made_archive import FULL, write_archive
 from training.errors import TrainingError
 from training.fitting import Fitted, Request, fit
+from training.fitting.ground import read
 from training.fitting.plan import RATES, timed
 from training.loop import ROWS, Recipe, ablated, build, build_as, finished, read_log
 
@@ -163,6 +164,23 @@ def test_a_patient_who_trains_in_one_archive_and_validates_in_another_is_a_leak(
     one, other = write_archive(tmp_path / "one"), write_archive(tmp_path / "other", training=2)
     with pytest.raises(TrainingError, match="1 patients train in one of them and validate in another"):
         fit(Request(archives=(one, other), out=tmp_path / "run"))
+
+
+def test_the_same_images_under_another_salt_are_a_leak_as_well(tmp_path: Path) -> None:
+    one = write_archive(tmp_path / "one", training=2, scans="abc")
+    other = write_archive(tmp_path / "other", training=2, patients="q", scans="cde")
+    with pytest.raises(TrainingError, match="the images of 1 validation patients also train") as caught:
+        fit(Request(archives=(one, other), out=tmp_path / "run"))
+    assert str(one / "salt") in caught.value.cure
+    apart = write_archive(tmp_path / "apart", training=2, patients="q", scans="def")
+    assert len(read(Request(archives=(one, apart), out=tmp_path / "run")).training) == 4
+
+
+def test_nothing_is_begun_where_something_was_to_go_on(tmp_path: Path) -> None:
+    archive = write_archive(tmp_path / "one")
+    with pytest.raises(TrainingError, match="no training was begun there"):
+        fit(Request(archives=(archive,), out=tmp_path / "mistyped", resume=True))
+    assert not (tmp_path / "mistyped").exists()
 
 
 def test_what_cannot_be_is_refused_with_a_cure(tmp_path: Path) -> None:
