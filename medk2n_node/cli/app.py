@@ -7,6 +7,7 @@ Exit codes: 0 done; 2 wrong usage; 3 bad input; 4 refused for safety; 5 a peer c
 from __future__ import annotations
 
 import errno
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -93,6 +94,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run `medk2n` with `arguments` (default: the process's own) and give its exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     as_json = "--json" in given
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A file's name need not be UTF-8; escaped so it is shown, and is valid JSON.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         outcome = app(args=given or ["--help"], prog_name="medk2n", standalone_mode=False)
     except TyperException as error:

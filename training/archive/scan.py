@@ -14,13 +14,10 @@ from training.archive.inventory import UNKNOWN_SITE, Inventory, Row
 from training.archive.nifti_tree import is_nifti, nifti_rows
 from training.archive.pseudonyms import Pseudonyms
 from training.errors import TrainingError
-from training.studies import UNREADABLE, files_below, files_by_study, unread_words
+from training.studies import UNFORESEEN, files_below, files_by_study, unread_words
 
 Progress = Callable[[str, int, int], None]
 """Called with the stage, how much of it is done, and how much there is."""
-
-UNFORESEEN = (*UNREADABLE, ArithmeticError, AssertionError, LookupError, RuntimeError)
-"""What the libraries underneath raise for one odd study."""
 
 _QUOTED = re.compile(r"""\s*:?\s*(['"]).*?\1""")
 

@@ -7,6 +7,7 @@ network, torch, a database.
 from __future__ import annotations
 
 from training.studies.folder import (
+    UNFORESEEN,
     UNREADABLE,
     Classified,
     Folder,
@@ -22,6 +23,7 @@ from training.studies.folder import (
 )
 
 __all__ = [
+    "UNFORESEEN",
     "UNREADABLE",
     "Classified",
     "Folder",

@@ -44,6 +44,10 @@ UNREADABLE = (
 """What pydicom, and decompression below it, raise for bytes that are no data set, or one cut short."""
 
 
+UNFORESEEN = (*UNREADABLE, ArithmeticError, AssertionError, LookupError, RuntimeError)
+"""What pydicom and the libraries beside it raise for the odd values of one study, when these are looked at."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SeriesFolder:
     """One series: its files, their headers (no pixels), and the folder that holds them."""
@@ -150,8 +154,21 @@ def files_by_study(
 
 
 def classify_folder(directory: Path, *, headers_only: bool, rules: ClassifyRules) -> Classified:
-    """Read and classify every series below the folder; pixels are decoded only without `headers_only`."""
-    return classify_read(read_folder(directory), headers_only=headers_only, rules=rules)
+    """Read and classify every series below the folder; pixels are decoded only without `headers_only`.
+
+    A study whose headers are damaged so that they cannot be classified is left out, its files with the reason.
+    """
+    folder = read_folder(directory)
+    studies: dict[str, tuple[tuple[SeriesFolder, SeriesClass], ...]] = {}
+    skipped = [*folder.skipped]
+    for uid, series in folder.studies.items():
+        alone = Folder(studies={uid: series}, skipped=())
+        try:
+            studies |= classify_read(alone, headers_only=headers_only, rules=rules).studies
+        except UNFORESEEN as error:
+            reason = f"a study with damaged headers ({_reason(error)})"
+            skipped += [Skipped(path=file, reason=reason) for one in series for file in one.files]
+    return Classified(studies=studies, skipped=tuple(skipped))
 
 
 def classify_read(

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydicom.dataset import Dataset
 
+import training.studies.folder
 from medk2n_node.cli import main
 from tests.unit.dicom_rules.slices import T1_SE, T2_TSE, enhanced, series
 
@@ -158,3 +162,37 @@ def test_a_folder_of_two_studies_asks_which(folder: Path, capsys: pytest.Capture
     write(series(), folder / "other")
     assert main(["plan", str(folder)]) == 2
     assert "--study" in capsys.readouterr().err
+
+
+def test_a_study_with_damaged_headers_costs_no_other_one(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = series(attributes=T1_SE, count=8)
+    for image in other:
+        image.StudyInstanceUID = "1.2.3.4"
+    write(other, folder / "other")
+    sound = training.studies.folder.classify
+
+    def classify(headers: Any, **options: Any) -> Any:
+        if headers[0].StudyInstanceUID == "1.2.3.4":
+            raise NotImplementedError(
+                "Unknown Value Representation 'ZZ'"
+            )  # as pydicom does when it is looked at
+        return sound(headers, **options)
+
+    monkeypatch.setattr(training.studies.folder, "classify", classify)
+    document = ask(capsys, "classify", str(folder))
+    assert len(document["studies"]) == 1
+    assert json.dumps(document).count("a study with damaged headers (Unknown Value") == 8
+    assert ask(capsys, "plan", str(folder))["series"], "the study that is left needs no --study"
+
+
+def test_a_folder_of_no_utf_8_name_is_named_in_valid_json(folder: Path, tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/M\xfcller"))
+    folder.rename(odd)
+    said = subprocess.run(
+        [sys.executable, "-m", "medk2n_node", "classify", str(odd), "--json"], check=True, capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+    )  # fmt: skip
+    (study,) = json.loads(said.stdout.decode("utf-8"))["studies"]
+    assert all(one["path"].startswith(str(odd)) for one in study["series"])
