@@ -109,7 +109,7 @@ def compare(
             out: they would flatter it.
         asked: patterns; None: every set of sources that the cases have.
         every: slices are taken every so many (training.evaluate.evaluate).
-        site: as which the node runs its models; "" and whatever a model does not know: the unknown site.
+        site: as which the node runs its models; "" is the unknown site. A challenger that does not know it is refused.
 
     Raises:
         PromotionRefused: same: they are one model; nothing: no case can tell them apart.
@@ -147,6 +147,7 @@ def compare(
         against=(
             *(words for one in standings for words in one.against),
             *_less_careful(champion, challenger),
+            *_not_at_home(challenger, site),
         ),
         evaluation=found,
         notes=tuple(notes),
@@ -180,6 +181,15 @@ def _other_sites(challenger: Bundle, cases: Sequence[Case], site: str) -> list[s
         f"Both were compared as the node runs them, as {site or 'the unknown site'}; the challenger also knows "
         f"{', '.join(named)}: set [synthesis] site to have its code used, and compare again."
     ]
+
+
+def _not_at_home(challenger: Bundle, site: str) -> tuple[str, ...]:
+    """The node runs every study as its configured site, and refuses a site that the model was not trained on."""
+    if not site or site in challenger.sites:
+        return ()
+    return (
+        f"it does not know the site {site} ([synthesis] site), as which the node runs it: every study would be refused",
+    )
 
 
 def _less_careful(champion: Bundle, challenger: Bundle) -> tuple[str, ...]:

@@ -13,8 +13,9 @@ from model.bundle import stated_digest
 from training.errors import TrainingError
 
 EARLIER = "earlier"
-#: What one round makes, in the order in which it is set aside: the training last, since it tells whether that is done.
+#: What one round makes; while it is being set aside, MARK holds the number of the folder that it goes to.
 PARTS = ("site.json", "report", "bundle", "champion", "run")
+MARK = ".setting-aside"
 
 
 def claim_source(source: Path, file: Path) -> None:
@@ -51,6 +52,8 @@ def misfit(out: Path, *, fingerprint: str, steps: int, batch: int, in_force: str
         fingerprint: of the archive as it is now. in_force: digest of the model in force; of a training that is not
             finished it does not matter, the copy that it began with stays its yardstick.
     """
+    if half_set_aside(out):
+        return "the one before was being set aside when that was interrupted"
     file = out / "run" / "fit.json"
     if not file.is_file():
         return None
@@ -66,14 +69,25 @@ def misfit(out: Path, *, fingerprint: str, steps: int, batch: int, in_force: str
     return None
 
 
+def half_set_aside(out: Path) -> bool:
+    """Whether the round in `out` is on its way to `earlier`: no part of it may be used any more."""
+    return (out / MARK).exists()
+
+
 def set_aside(out: Path) -> Path:
     """Move the round in `out` to `out/earlier/<number>`; one that was cut short goes on there. Gives that folder."""
-    number = 1
-    while (out / EARLIER / str(number) / "run").exists():
-        number += 1
-    folder = out / EARLIER / str(number)
+    mark = out / MARK
+    if not mark.exists():
+        number = 1
+        while (out / EARLIER / str(number)).exists():
+            number += 1
+        part = mark.with_name(f"{MARK}.part")
+        part.write_text(str(number))
+        part.replace(mark)
+    folder = out / EARLIER / mark.read_text()
     folder.mkdir(parents=True, exist_ok=True)
     for name in PARTS:
         if (out / name).exists():
             (out / name).rename(folder / name)
+    mark.unlink()
     return folder

@@ -25,7 +25,7 @@ from training.errors import PromotionRefused
 from training.evaluate import from_all_others, patterns, write_report
 from training.fitting import Fitted, Request, fit
 from training.promote import Match, compare
-from training.rounds import begun_with, claim_source, misfit, set_aside
+from training.rounds import begun_with, claim_source, half_set_aside, misfit, set_aside
 
 Progress = Callable[[str, int, int], None]
 
@@ -134,12 +134,16 @@ def train_site(
     seconds: dict[str, float] = {}
     clock = _Clock(seconds)
     out.mkdir(parents=True, exist_ok=True)
-    claim_source(source, out / "source.private.json")
+    mine = out / "source.private.json"
+    if mine.exists():
+        claim_source(source, mine)
     work = out / schedule.folder
-    archive = _under_way(out / "archive", work)
+    begun = (_under_way(out / "archive", out / one) for one in (schedule.folder, FULL.folder, SMOKE.folder))
+    archive = next((one for one in begun if one is not None), None)
     if archive is None:
         salt = salt_of(out / "archive" / "salt")
         inventory = scan([Place(folder=source, site=site)], salt=salt, rules=rules, progress=progress)
+        claim_source(source, mine)
         write_inventory(inventory, out / "inventory.json")
         clock("scan")
         archive = prepare_archive(inventory, out / "archive", progress=progress)
@@ -179,7 +183,7 @@ def train_site(
 
 def _under_way(folder: Path, work: Path) -> Archive | None:
     """The archive of a training that was begun and not ended; a study that came meanwhile must not throw it away."""
-    if not (work / "run" / "fit.json").is_file() or (work / "site.json").is_file():
+    if not (work / "run" / "fit.json").is_file() or (work / "site.json").is_file() or half_set_aside(work):
         return None
     archive = open_archive(folder)
     return archive if begun_with(work, archive.fingerprint) else None

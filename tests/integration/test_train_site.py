@@ -107,6 +107,14 @@ def test_after_a_smoke_run_and_after_new_studies_it_trains_and_nobody_changes_si
     assert code == 0 and third["digest"] == second["digest"] and "scan" not in third["seconds"]
     assert len(sides(third["places"])) == 4, "what was begun goes on with the studies it began with"
 
+    (Path(second["places"]["bundle"]).parent / "site.json").unlink()
+    code, quick = run("train", "site", source, "--smoke")
+    assert code == 0 and len(sides(quick["places"])) == 4, (
+        "a smoke run beside it does not let the archive grow either"
+    )
+    code, third = run("train", "site", source)
+    assert code == 0 and third["digest"] == second["digest"]
+
     other = phantom_archive(tmp_path / "south" / "archive", patients=1, contrasts=("T1", "T2"))
     code, document = run("train", "site", other)
     assert code == 3 and document["error"]["code"] == "other_source"

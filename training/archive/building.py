@@ -10,7 +10,7 @@ import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,7 @@ def prepare_archive(
                 cure="Restore the file: made anew it would let patients change sides; or prepare into a new folder",
             )
         held = {} if before is None else before["cases"]
+        _refuse_renamed(studies.values(), held, out)
         for done, rows in enumerate(studies.values()):
             progress("studies", done, len(studies))
             try:
@@ -124,13 +125,32 @@ def prepare_archive(
     return open_archive(out)
 
 
+def _refuse_renamed(studies: Iterable[Sequence[Row]], held: Mapping[str, Any], out: Path) -> None:
+    """Studies that the archive knows under another patient's name would stand in it twice, on two sides perhaps."""
+    known = {one["work"]: name for name, one in held.items()}
+    for rows in studies if known else ():
+        name, chosen, work = _asked(rows)
+        if chosen and known.get(work, name) != name:
+            raise TrainingError(
+                code="renamed",
+                subject=str(out),
+                reason=f"its case {known[work]} would now be {name}: patients are named in another way by now",
+                cure="Prepare into a new folder; of `train site` name another --out",
+            )
+
+
+def _asked(rows: Sequence[Row]) -> tuple[str, list[Row], str]:
+    """What one study is called, which of its series count, and the key of the work."""
+    chosen = [row for row in rows if row.chosen and row.contrast is not None]
+    work = _work([*chosen, *(row for row in rows if row.part == "lesion" and row.usable)]) if chosen else ""
+    return f"{rows[0].patient[:8]}-{rows[0].study[:8]}", chosen, work
+
+
 def _prepare_study(rows: Sequence[Row], out: Path, pseudonyms: Pseudonyms, held: Mapping[str, Any]) -> None:
     """One study to a case, or to a note of why there is none; `held` are the cases of the manifest before."""
-    name = f"{rows[0].patient[:8]}-{rows[0].study[:8]}"
-    chosen = [row for row in rows if row.chosen and row.contrast is not None]
+    name, chosen, work = _asked(rows)
     if not chosen:
         return  # the inventory says why of each series
-    work = _work([*chosen, *(row for row in rows if row.part == "lesion" and row.usable)])
     whole = _whole(out / CASES / name, held.get(name))
     if (whole and _finished(out / CASES / name / FACTS, work)) or _finished(
         out / EXCLUDED / f"{name}.json", work

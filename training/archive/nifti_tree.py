@@ -37,11 +37,20 @@ _LAST = re.compile(r"^(?:(?P<before>.*)[-_.])?(?P<last>[A-Za-z0-9]+)$")
 _BRATS = re.compile(r"^(BraTS-[A-Za-z]+-\d+)-\d+$", re.IGNORECASE)
 _BIDS_STUDY = re.compile(r"^(sub-[A-Za-z0-9]+(?:_ses-[A-Za-z0-9]+)?)(?:_|$)")
 _BIDS_AGENT = re.compile(r"(?:^|_)(?:ce|trc)-(?:gad|gd|agent|contrast|post)", re.IGNORECASE)
-#: Folders below a patient's: visits by word, number or date, and what was scanned in them.
-_BELOW_PATIENT = re.compile(
-    r"^(?:(?:ses|session|visit|exam|study|scan|time|timepoint|tp|followup|fu|baseline|bl|pre|post)[-_ ]?[A-Za-z]?\d*"
-    r"|[vmt]\d{1,3}|(?:19|20)\d{2}[-_.]?\d{2}[-_.]?\d{2}.*|\d{1,2}"
-    r"|anat|dwi|perf|func|mri?|nii|nifti|images?|raw|orig|derivatives|rawdata)$",
+#: Folders below a patient's: what was scanned, and a visit by word.
+_WHAT = re.compile(
+    r"^(?:anat|dwi|perf|func|mri?|nii|nifti|images?|raw|orig|derivatives|rawdata)$", re.IGNORECASE
+)
+_VISIT = re.compile(
+    r"^(?:ses|session|visit|timepoint|tp|followup|fu|baseline|bl|pre|post)[-_ ]?[A-Za-z]?\d*$", re.IGNORECASE
+)
+#: A visit by number or date, or a patient: below a folder that may itself be a patient's it is a visit.
+_EITHER = re.compile(
+    r"^(?:(?:scan|study|exam|time)[-_ ]?\d*|[vmt]\d{1,3}|(?:19|20)\d{2}[-_.]?\d{2}[-_.]?\d{2}.*|\d{1,2})$",
+    re.IGNORECASE,
+)
+_MANY = re.compile(
+    r"^(?:site|cent(?:re|er)|train\w*|test\w*|val\w*|fold|split|part|batch|data\w*|cohort|group|set)[-_ ]?\d*$",
     re.IGNORECASE,
 )
 _OUR_COPY = re.compile(r"_raw$")
@@ -91,13 +100,23 @@ def patient_of(study: str) -> str:
 def folder_of_patient(folder: PurePath) -> str:
     """Whose folder it is, from its parts below the root: `sub-X` where there is one, else the last that is no visit.
 
-    A visit and what was scanned in it lie below the patient: `p01/ses-1`, `p01/2024-01-05`, `p01/anat`.
+    A visit and what was scanned in it lie below the patient: `p01/ses-1`, `p01/2024-01-05`, `p01/anat`. A number alone
+    is a visit below a folder with a number, else a patient: `p01/2`, `train/02`.
     """
     subjects = [part for part in folder.parts if part.startswith("sub-")]
     if subjects:
         return subjects[0].partition("_")[0]
-    own = [part for part in folder.parts if not _BELOW_PATIENT.match(part)]
-    return _OUR_COPY.sub("", own[-1] if own else folder.parts[0])
+    parts = [part for part in folder.parts if not _WHAT.match(part)] or list(folder.parts)
+    while len(parts) > 1 and (
+        _VISIT.match(parts[-1]) or (_EITHER.match(parts[-1]) and _may_be_one(parts[-2]))
+    ):
+        parts.pop()
+    return _OUR_COPY.sub("", parts[-1])
+
+
+def _may_be_one(name: str) -> bool:
+    """Whether a folder may be one patient's, and not a folder of many: it bears a number."""
+    return any(letter.isdigit() for letter in name) and not _MANY.match(name)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,7 +102,7 @@ class Evaluation:
 
     def shared(self, method: str) -> list[Row]:
         """The rows of a method that every method could make, so that their means compare; all where there is none."""
-        keys = [{row.key for row in self.of(one)} for one in self.methods]
+        keys = [made for one in self.methods if (made := {row.key for row in self.of(one)})]
         common = set.intersection(*keys) if keys else set()
         own = self.of(method)
         return [row for row in own if row.key in common] or own

@@ -60,10 +60,14 @@ def read(request: Request) -> Ground:
     if again:
         raise TrainingError(
             code="leak", subject=", ".join(map(str, request.archives)),
-            reason=f"the images of {len(again)} validation patients also train in another of them: every figure would "
+            reason=f"the images of {len(again)} validation patients also train, under another name: every figure would "
             "flatter",
-            cure="Prepare their studies into one archive, or scan with the salt of the first: `train scan DIR --salt "
-            f"{request.archives[0] / 'salt'}`",
+            cure="Prepare the studies into one new folder"
+            + (
+                f", or scan with the salt of the first: `train scan DIR --salt {request.archives[0] / 'salt'}`"
+                if len(request.archives) > 1
+                else ""
+            ),
         )  # fmt: skip
     sites = tuple(sorted({case.site for case in training} - {UNKNOWN}))
     return Ground(training=training, validation=validation, sites=sites, fingerprints=tuple(prints))

@@ -163,6 +163,12 @@ def test_both_are_compared_as_the_site_that_the_node_is(
     assert asked == [0, 0, demo.sites["openms"], demo.sites["openms"], 0, 0], "not as the cases' own site"
 
 
+def test_a_model_that_does_not_know_the_nodes_site_is_refused(demo: Bundle) -> None:
+    other = replace(demo, digest="ab" * 32, sites={"unknown": 0})
+    match = compare(demo, other, CASES, site="openms", every=100)
+    assert any("every study would be refused" in words for words in match.against)
+
+
 def test_what_was_not_compared_is_not_put_into_service(
     promote: Call, node: Config, versions: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -358,6 +359,15 @@ def test_what_is_not_whole_is_made_anew(source: Path, tmp_path: Path) -> None:
     again = prepared(source, tmp_path / "out")
     again.verify()
     assert again.fingerprint == archive.fingerprint
+
+
+def test_a_study_that_is_known_under_another_name_is_not_taken_in_twice(source: Path, tmp_path: Path) -> None:
+    archive = prepared(source, tmp_path / "out")
+    inventory = scan([Place(folder=source)], salt=salt_of(tmp_path / "out" / "salt"))
+    renamed = [replace(row, patient=row.patient[::-1]) for row in inventory.rows]
+    with pytest.raises(TrainingError, match="named in another way"):
+        prepare_archive(replace(inventory, rows=tuple(renamed)), tmp_path / "out")
+    assert open_archive(tmp_path / "out").fingerprint == archive.fingerprint
 
 
 def test_lost_splits_are_not_made_anew(source: Path, tmp_path: Path) -> None:

@@ -182,6 +182,11 @@ def test_a_patient_is_one_whoever_issued_the_number_and_where_objects_lack_it(tm
         (("siteA/images/case1", "siteA/images/case2", "siteB/images/case3"), 3),
         (("01", "02", "03"), 3),
         (("scan1", "scan2"), 2),
+        (("train/01", "train/02", "test/03"), 3),
+        (("controls/M01", "controls/M02", "cases/scan001"), 3),
+        (("GBM/20191234", "GBM/20191235"), 2),
+        (("site1/01", "site1/02"), 2),
+        (("Utrecht/0/pre", "Utrecht/2/pre"), 2),
     ],
 )
 def test_visits_below_a_patients_folder_are_of_that_patient(

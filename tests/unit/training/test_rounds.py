@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from training.errors import TrainingError
-from training.rounds import PARTS, claim_source, misfit, set_aside
+from training.rounds import PARTS, claim_source, half_set_aside, misfit, set_aside
 
 ASKED: dict[str, Any] = {"fingerprint": "aa", "steps": 30, "batch": 3, "in_force": "1" * 64}
 
@@ -72,13 +72,14 @@ def test_a_round_is_set_aside_whole_even_when_that_is_interrupted(
         patched.setattr(Path, "rename", until_killed)
         with pytest.raises(KeyboardInterrupt):
             set_aside(tmp_path)
-    assert misfit(tmp_path, **{**ASKED, "fingerprint": "bb"}) is not None, (
-        "it is known that this is not finished"
+    assert half_set_aside(tmp_path) and misfit(tmp_path, **ASKED) is not None, (
+        "it is known not to be finished"
     )
     folder = set_aside(tmp_path)
     assert folder == tmp_path / "earlier" / "1"
     assert sorted(one.name for one in folder.iterdir()) == sorted(PARTS)
     assert [one.name for one in tmp_path.iterdir()] == ["earlier"]
+    assert misfit(tmp_path, **ASKED) is None
     round_in(tmp_path)
     assert set_aside(tmp_path) == tmp_path / "earlier" / "2"
 
