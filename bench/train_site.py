@@ -53,7 +53,7 @@ def measure(say: Say, *, data: Path = DATA, out: Path | None = None) -> dict[str
             raise SystemExit(f"train site ended with {done.returncode}: {done.stdout.decode()[-2000:]}")
         offer = json.loads(done.stdout)
         there = {name: Path(place).exists() for name, place in offer["places"].items()}
-    reached = seconds <= LIMIT_S and all(there.values())
+    reached = seconds <= LIMIT_S and all(there.values()) and bool(offer["promotable"])
     say(
         f"train site --smoke, {len(cases)} studies: {seconds:.0f} s, missing: "
         f"{', '.join(name for name, made in there.items() if not made) or 'nothing'}, promotable: "

@@ -39,6 +39,7 @@ class Schedule:
         slices: of each case, in the calibration. every: slices are taken every so many in the comparison.
         all_patterns: compare every set of sources; else every contrast of a case from all its others.
         folder: below OUT, where such a round works; "" for OUT itself.
+        learning_rate: of the training; None: what `train fit` takes.
     """
 
     steps: int
@@ -48,11 +49,21 @@ class Schedule:
     every: int
     all_patterns: bool
     folder: str = ""
+    learning_rate: float | None = None
 
 
 FULL = Schedule(steps=2000, minutes=None, batch=6, slices=8, every=2, all_patterns=True)
-#: To see in minutes that everything works; what it trains is not meant to be better than what it began with.
-SMOKE = Schedule(steps=30, minutes=1.0, batch=3, slices=1, every=100, all_patterns=False, folder="smoke")
+#: To see in minutes that everything works. So few steps teach nothing; at so low a rate they do no harm either.
+SMOKE = Schedule(
+    steps=30,
+    minutes=1.0,
+    batch=3,
+    slices=1,
+    every=100,
+    all_patterns=False,
+    folder="smoke",
+    learning_rate=2e-6,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +230,8 @@ def _fitted(
     """The training, begun, gone on with, or read back."""
     request = Request(
         archives=(archive.folder,), out=run, start=str(champion), steps=schedule.steps, minutes=schedule.minutes,
-        batch=schedule.batch, name=name, version=archive.fingerprint[:8], resume=(run / "fit.json").is_file(),
+        batch=schedule.batch, learning_rate=schedule.learning_rate,
+        name=name, version=archive.fingerprint[:8], resume=(run / "fit.json").is_file(),
     )  # fmt: skip
     return fit(request, report=report, progress=lambda step, steps, loss: progress("training", step, steps))
 
