@@ -57,9 +57,9 @@ def misfit(out: Path, *, fingerprint: str, steps: int, batch: int, in_force: str
     file = out / "run" / "fit.json"
     if not file.is_file():
         return None
-    asked = json.loads(file.read_text())
-    if asked["archives"] != [fingerprint]:
+    if not begun_with(out, fingerprint):
         return "the archive has changed"
+    asked = json.loads(file.read_text())
     if (asked["steps"], asked["batch"]) != (steps, batch):
         return f"it was to take {asked['steps']} steps of {asked['batch']} slices, now {steps} of {batch} are asked"
     if (out / "site.json").is_file() and in_force is not None:
