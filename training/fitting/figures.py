@@ -16,12 +16,17 @@ from training.evaluate import predict_case, score, score_after_fit
 WATCHED_CASES, WATCHED_SLICES = 6, 4
 
 
+#: Cases as which a score that is known already counts.
+KEPT = 8
+
+
 def single_source_scores(
     network: MedK2N, cases: Sequence[Case], *, slices: int = 4, keep: torch.Tensor | None = None
 ) -> torch.Tensor:
     """P[i, j]: mean PSNR in dB of contrast i alone for j, on about `slices` slices of each case.
 
-    Where no case can tell it is that of `keep`, or 0, so that an unmeasured source is never the key beside a measured
+    What was known before, `keep`, counts as KEPT cases: some few of a new site must not choose other key sources by
+    chance. Where no case can tell it stays, or is 0, so that an unmeasured source is never the key beside a measured
     one.
 
     Returns:
@@ -41,9 +46,11 @@ def single_source_scores(
                 truth = case.contrasts[target][z].astype(np.float32)
                 total[i, j] += score(images[:, k], truth, case.brain[z])
                 count[i, j] += 1
+    if keep is not None:
+        known = keep.detach().cpu().numpy()
+        total, count = total + KEPT * known, count + KEPT * (known > 0)
     scores = np.divide(total, count, out=np.zeros((n, n)), where=count > 0)
-    found = torch.from_numpy(scores.astype(np.float32))
-    return found if keep is None else torch.where(torch.from_numpy(count > 0), found, keep)
+    return torch.from_numpy(scores.astype(np.float32))
 
 
 def validation_figures(

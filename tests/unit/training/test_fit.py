@@ -19,9 +19,11 @@ from model import Bundle, RequestError, load_bundle
 from model.bundle import open_and_try, verify_bundle
 from model.encoder import lora_plus_groups
 from model.network import MedK2N
+from tests.unit.training.cases import small_case
 from tests.unit.training.made_archive import FULL, write_archive
 from training.errors import TrainingError
 from training.fitting import Fitted, Request, fit
+from training.fitting.figures import single_source_scores
 from training.fitting.ground import read
 from training.fitting.plan import RATES, timed
 from training.loop import ROWS, Recipe, ablated, build, build_as, finished, read_log
@@ -258,3 +260,15 @@ def test_a_short_training_of_a_trained_network_goes_in_small_steps() -> None:
     assert rate(30, learning_rate=0.1) == 0.1, "what was asked for is not changed"
     assert rate(30, start="scratch") == RATES["scratch"], "an untrained network has nothing to lose"
     assert rate(30, new_site="x") == RATES["grow"]
+
+
+def test_a_few_cases_do_not_overthrow_the_scores_that_are_known() -> None:
+    network = load_bundle().network
+    cases = [small_case("a", ("T1", "T2"), 1.0)]
+    measured = single_source_scores(network, cases)
+    known = torch.full_like(measured, 18.0)
+    known[0, 3] = 0.0  # never measured before, nor by this case
+    found = single_source_scores(network, cases, keep=known)
+    t1, t2 = 0, 2
+    assert float(found[t1, t2]) == pytest.approx((8 * 18.0 + float(measured[t1, t2])) / 9, rel=1e-5)
+    assert float(found[1, 3]) == 18.0 and float(found[0, 3]) == 0.0
