@@ -78,8 +78,12 @@ def fit(
     def key_score(network: MedK2N) -> torch.Tensor:
         if recipe.grows[0] == "site":  # whatever is measured now, nothing of before may change
             return network.key_score.clone()
-        found = single_source_scores(network, scored, keep=network.key_score)
-        if recipe.grows[0] == "contrast" and began is not None:
+        if began is None:  # a first measurement is one of an untrained network: nothing to keep
+            return single_source_scores(network, scored)
+        known = torch.zeros_like(network.key_score)
+        known[: len(began), : len(began)] = began
+        found = single_source_scores(network, scored, keep=known)
+        if recipe.grows[0] == "contrast":
             found[: len(began), : len(began)] = began
         return found
 

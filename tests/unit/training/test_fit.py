@@ -272,3 +272,26 @@ def test_a_few_cases_do_not_overthrow_the_scores_that_are_known() -> None:
     t1, t2 = 0, 2
     assert float(found[t1, t2]) == pytest.approx((8 * 18.0 + float(measured[t1, t2])) / 9, rel=1e-5)
     assert float(found[1, 3]) == 18.0 and float(found[0, 3]) == 0.0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("start", [None, "scratch"])
+def test_only_scores_that_the_start_brought_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str | None
+) -> None:
+    kept: list[torch.Tensor | None] = []
+
+    def scores(network: MedK2N, _cases: object, *, keep: torch.Tensor | None = None) -> torch.Tensor:
+        kept.append(keep)
+        return torch.full_like(network.key_score, 10.0 + len(kept))
+
+    monkeypatch.setattr("training.fitting.carry.single_source_scores", scores)
+    archive = write_archive(tmp_path / "archive")
+    request = Request(archives=(archive,), out=tmp_path / "run", steps=2, batch=2, evaluations=2)
+    made = load_bundle(fit(request if start is None else replace(request, start=start)).bundle)
+    if start is None:
+        assert len(kept) == 1 and kept[0] is not None
+        assert torch.equal(kept[0], load_bundle().network.key_score)
+    else:
+        assert kept == [None, None], "what an untrained network was worth at first counts for nothing"
+    assert float(made.network.key_score.max()) == 10.0 + len(kept)
