@@ -102,7 +102,8 @@ def fit(
         identity=None if judge is None else judge.identity, fabric=fabric, tensorboard=True, pictures=pictures,
         progress=None if progress is None else lambda step, loss: progress(step, recipe.steps, loss),
     )  # fmt: skip
-    digest = _seal(request, recipe, data, bundle, begin) if fabric.is_global_zero else ""
+    precision = str(fabric.strategy.precision.precision)
+    digest = _seal(request, recipe, data, bundle, begin, precision) if fabric.is_global_zero else ""
     fabric.barrier()
     return Fitted(
         run=out,
@@ -125,7 +126,14 @@ def _watched(cases: Sequence[Case], recipe: Recipe) -> list[Case]:
     return sorted(fits, key=lambda c: (c.site, c.name))[:: max(1, len(fits) // WATCHED_CASES)][:WATCHED_CASES]
 
 
-def _seal(request: Request, recipe: Recipe, data: Ground, bundle: Bundle | None, begin: MedK2N | None) -> str:
+def _seal(
+    request: Request,
+    recipe: Recipe,
+    data: Ground,
+    bundle: Bundle | None,
+    begin: MedK2N | None,
+    precision: str,
+) -> str:
     """RUN/bundle, uncalibrated."""
     judge = request.out / (JUDGE if (request.out / JUDGE).is_dir() else START)
     failures = []
@@ -145,5 +153,9 @@ def _seal(request: Request, recipe: Recipe, data: Ground, bundle: Bundle | None,
         "training data its own card speaks",
         terms=request.terms, failures=failures, validation=len({c.patient_key for c in data.validation}),
         seen=() if bundle is None else seen_by(bundle),
-        training={"start": None if bundle is None else bundle.digest, "archives": list(data.fingerprints)},
+        training={
+            "start": None if bundle is None else bundle.digest,
+            "archives": list(data.fingerprints),
+            "precision": precision,
+        },
     )  # fmt: skip

@@ -9,7 +9,7 @@ from __future__ import annotations
 from training.loop.build import build, finished, grown_config, with_sites
 from training.loop.checkpoint import load_state, read_log
 from training.loop.history import update_history
-from training.loop.machine import fabric_of
+from training.loop.machine import cpu_computes_bf16, fabric_of
 from training.loop.pace import seconds_a_step
 from training.loop.plan import Plan
 from training.loop.recipe import ROWS, Recipe, ablated, rate_of, stage_of
@@ -26,6 +26,7 @@ __all__ = [
     "ablated",
     "build",
     "build_as",
+    "cpu_computes_bf16",
     "fabric_of",
     "finished",
     "grown_config",

@@ -17,15 +17,24 @@ ACCELERATORS = ("auto", "cpu", "gpu")
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
+def cpu_computes_bf16() -> bool:
+    """Whether this CPU multiplies matrices in bf16 by instructions of its own (AVX-512 BF16 or AMX)."""
+    able: dict[str, object] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # PyTorch before 2.12 may lack it
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
 def fabric_of(accelerator: str = "auto", precision: str = "auto") -> Fabric:
     """The machine that this process trains on, or its share of a training that torchrun has started.
 
     Args:
         accelerator: cpu, gpu, or auto: a GPU where there is one.
-        precision: fp32, bf16, or auto: bf16 on a GPU that computes in it, fp32 elsewhere (a CPU emulates bf16).
+        precision: fp32, bf16, or auto: bf16 where this GPU or CPU computes in it, fp32 where it would be emulated.
+            Weights, their averages and the losses are fp32 in both.
 
     Raises:
-        TrainingError: device: there is no GPU; precision: bf16 without a GPU that computes in it.
+        TrainingError: device: there is no GPU; precision: bf16 where neither GPU nor CPU computes in it.
     """
     gpu = torch.cuda.is_available()
     if accelerator == "gpu" and not gpu:
@@ -34,7 +43,7 @@ def fabric_of(accelerator: str = "auto", precision: str = "auto") -> Fabric:
             cure="Train on the CPU, or install PyTorch's build for this GPU and its driver",
         )  # fmt: skip
     use = "cuda" if gpu and accelerator != "cpu" else "cpu"
-    half = use == "cuda" and torch.cuda.is_bf16_supported()
+    half = torch.cuda.is_bf16_supported() if use == "cuda" else cpu_computes_bf16()
     if precision == "bf16" and not half:
         raise TrainingError(
             code="precision", subject="bf16", reason=f"this {use} does not compute in it",

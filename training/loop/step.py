@@ -132,7 +132,9 @@ class Teacher:
         values, image = self.pupil(
             batch.x, batch.sources, batch.targets, batch.levels, draw.keys, batch.site, rebuilt
         )
-        p = Prediction(**{f.name: v for f, v in zip(fields(Prediction), values, strict=True)})
+        # Images come out with channels last; beside truths in rows, each operation of the losses would stride.
+        rows: list[Any] = [v.contiguous() if isinstance(v, Tensor) else v for v in values]
+        p = Prediction(**{f.name: v for f, v in zip(fields(Prediction), rows, strict=True)})
         loss, parts = total_loss(p, batch, w, whole)
         part = float(len(batch) / whole.slices)
         parts |= {"causal": 0.0, "metric": 0.0}

@@ -127,19 +127,29 @@ def _mean(values: Tensor, weight: Tensor, total: Tensor) -> Tensor:
     return (values * weight).sum() / total.clamp_min(1.0)
 
 
-def ssim_map(a: Tensor, b: Tensor, sigma: float = 1.5, size: int = 7) -> Tensor:
-    """Structural similarity at each pixel, (B, C, H, W) in 0..1 data range, Gaussian window."""
-    line = torch.exp(-0.5 * ((torch.arange(size, device=a.device) - size // 2) / sigma) ** 2)
-    line = (line / line.sum()).to(a.dtype)
-    channels = a.shape[1]
+def _window(length: int, sigma: float, size: int, like: Tensor) -> Tensor:
+    """Gaussian blur along an axis of this length, zero outside, as a matrix (length, length)."""
+    line = torch.exp(-0.5 * ((torch.arange(size, device=like.device) - size // 2) / sigma) ** 2)
+    line = F.pad(line / line.sum(), (length - 1, length - 1))
+    centre = length - 1 + size // 2
+    place = torch.arange(length, device=like.device)
+    return line[centre + place[:, None] - place].to(like.dtype)
+
+
+def ssim_map(a: Tensor, b: Tensor, sigma: float = 1.5, size: int = 7, every: int = 1) -> Tensor:
+    """Structural similarity at each pixel, (..., H, W) in 0..1 data range, Gaussian window.
+
+    Leading axes are broadcast: one truth beside several candidates is blurred once. The window is a matrix, because
+    a product of matrices is several times as fast as a convolution of each channel for itself.
+
+    Args:
+        every: only every so many rows and columns, (..., H/every, W/every).
+    """
+    height, width = (_window(length, sigma, size, a) for length in a.shape[-2:])
+    height, width = height[::every], width[:, ::every].contiguous()
 
     def blur(x: Tensor) -> Tensor:
-        x = F.conv2d(
-            x, line.view(1, 1, 1, -1).expand(channels, 1, 1, -1), padding=(0, size // 2), groups=channels
-        )
-        return F.conv2d(
-            x, line.view(1, 1, -1, 1).expand(channels, 1, -1, 1), padding=(size // 2, 0), groups=channels
-        )
+        return height @ (x @ width)
 
     ma, mb = blur(a), blur(b)
     va, vb, cov = blur(a * a) - ma * ma, blur(b * b) - mb * mb, blur(a * b) - ma * mb
@@ -224,11 +234,11 @@ def total_loss(
     base = _mean(charbonnier(p.base.squeeze(2) - y), m.weight, whole.weight)
 
     with torch.no_grad():
-        candidates = torch.cat([p.images, p.base], dim=2)
-        flat = candidates.flatten(1, 2)
-        truth = y[:, :, None].expand_as(candidates).flatten(1, 2)
-        l1 = F.avg_pool2d((flat - truth).abs(), 4)
-        dissimilar = F.avg_pool2d(1 - ssim_map(flat.clamp(0, 1.2), truth.clamp(0, 1.2)), 4)
+        candidates, truth = torch.cat([p.images, p.base], dim=2), y[:, :, None]
+        l1 = F.avg_pool2d((candidates - truth).abs().flatten(1, 2), 4)
+        # Neighbours share most of their window: every second row and column gives the mean of a patch as well.
+        alike = ssim_map(candidates.clamp(0, 1.2), truth.clamp(0, 1.2), every=2)
+        dissimilar = F.avg_pool2d(1 - alike.flatten(1, 2), 2)
         wanted = torch.stack([l1, dissimilar], dim=2).unflatten(1, candidates.shape[1:3])
     said = torch.cat([p.errors, p.base_errors], dim=2)
     scale = torch.tensor([1.0, 0.2], device=y.device)[:, None, None]

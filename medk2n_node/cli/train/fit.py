@@ -102,7 +102,9 @@ def fit(
         str, typer.Option("--terms", metavar="TEXT", help="Terms of use of the data, for the card.")
     ] = "",
     device: Annotated[str, typer.Option("--device", help="auto, cpu or gpu.")] = "auto",
-    precision: Annotated[str, typer.Option("--precision", help="auto, fp32 or bf16 (GPU).")] = "auto",
+    precision: Annotated[
+        str, typer.Option("--precision", help="auto, fp32, or bf16 (GPU or CPU that computes in it).")
+    ] = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the training in RUN, bit for bit on a CPU.")
     ] = False,

@@ -78,9 +78,12 @@ def test_sources_are_encoded_once_whatever_the_number_of_targets(
     handle = bundle.network.encoder.register_forward_pre_hook(
         lambda module, args: seen.append(args[0].shape[0])
     )
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # each core takes a tile of its own
     try:
         _decode(bundle, _stack("T1", "T2"), "T1C", "FLAIR", "DWI", leave_one_out=True)
     finally:
+        torch.set_num_threads(threads)
         handle.remove()
     assert seen == [3 * 2], "three slices of two sources in one call"
 

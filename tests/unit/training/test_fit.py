@@ -26,7 +26,7 @@ from training.fitting import Fitted, Request, fit
 from training.fitting.figures import single_source_scores
 from training.fitting.ground import read
 from training.fitting.plan import RATES, timed
-from training.loop import ROWS, Recipe, ablated, build, build_as, finished, read_log
+from training.loop import ROWS, Recipe, ablated, build, build_as, fabric_of, finished, read_log
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -89,6 +89,7 @@ def test_the_card_names_data_terms_failures_recipe_and_versions(lora: tuple[Fitt
     training = facts.manifest["training"]
     assert training["recipe"]["adapt"] == "lora" and training["recipe"]["seed"] == Request.seed
     assert training["start"] == lora[0].start and len(training["archives"]) == 2
+    assert training["precision"] in ("32-true", "bf16-mixed")
     said = json.dumps(facts.manifest) + facts.card
     assert not re.search(r"\b[pq]\d\b", said), "patients are nobody's business"
 
@@ -185,7 +186,8 @@ def test_nothing_is_begun_where_something_was_to_go_on(tmp_path: Path) -> None:
     assert not (tmp_path / "mistyped").exists()
 
 
-def test_what_cannot_be_is_refused_with_a_cure(tmp_path: Path) -> None:
+def test_what_cannot_be_is_refused_with_a_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.loop.machine.cpu_computes_bf16", lambda: False)
     archive = write_archive(tmp_path / "archive")
     request = Request(archives=(archive,), out=tmp_path / "run")
     for other, code in (
@@ -204,6 +206,35 @@ def test_what_cannot_be_is_refused_with_a_cure(tmp_path: Path) -> None:
         assert refused.value.code == code and refused.value.cure
     with pytest.raises(RequestError, match="knows it already"):
         fit(replace(request, new_site="brats"))
+
+
+@pytest.mark.parametrize(
+    ("able", "asked", "wanted"),
+    [
+        (True, "auto", "bf16-mixed"),
+        (True, "bf16", "bf16-mixed"),
+        (True, "fp32", "32-true"),
+        (False, "auto", "32-true"),
+    ],
+)
+def test_a_cpu_computes_in_bf16_only_where_it_has_instructions_for_it(
+    able: bool, asked: str, wanted: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": able}, raising=False)
+    assert str(fabric_of("cpu", asked).strategy.precision.precision) == wanted
+
+
+def test_the_network_makes_the_same_images_in_either_precision() -> None:
+    network = copy.deepcopy(load_bundle().network).requires_grad_(True)
+    generator = torch.Generator().manual_seed(1)
+    x, levels = torch.rand(2, 2, 3, 64, 64, generator=generator), torch.rand(2, 2, 9, generator=generator)
+    whole = network(x, [0, 2], [3], levels).images
+    with torch.autocast("cpu", torch.bfloat16):
+        half = network(x, [0, 2], [3], levels).images
+    half.float().square().mean().backward()
+    apart = (half - whole).detach().abs()
+    assert float(apart.mean()) < 0.01 and float(apart.max()) > 0
+    assert all(bool(torch.isfinite(p.grad).all()) for p in network.parameters() if p.grad is not None)
 
 
 def test_adapters_learn_at_their_own_rates_and_the_rest_of_the_encoder_not_at_all() -> None:

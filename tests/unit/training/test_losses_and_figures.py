@@ -45,6 +45,25 @@ def test_ssim_is_one_for_equal_images_and_falls_with_noise() -> None:
     assert float(ssim_map(image, image + 0.3 * torch.randn_like(image)).mean()) < 0.9
 
 
+def test_ssim_is_that_of_a_gaussian_window_laid_over_each_pixel() -> None:
+    torch.manual_seed(0)
+    a, b = torch.rand(2, 3, 4, 24, 32), torch.rand(2, 3, 1, 24, 32)
+    line = np.exp(-0.5 * ((np.arange(7) - 3) / 1.5) ** 2)
+    window = np.outer(line, line) / line.sum() ** 2
+    found = ssim_map(a, b)
+    for row, column in ((0, 0), (1, 30), (12, 16), (23, 5)):
+        x, y = (np.pad(v[1, 2, 0].double().numpy(), 3)[row : row + 7, column : column + 7] for v in (a, b))
+        mx, my = (window * x).sum(), (window * y).sum()
+        vx, vy, c = (
+            (window * x * x).sum() - mx**2,
+            (window * y * y).sum() - my**2,
+            (window * x * y).sum() - mx * my,
+        )
+        wanted = (2 * mx * my + 1e-4) * (2 * c + 9e-4) / ((mx**2 + my**2 + 1e-4) * (vx + vy + 9e-4))
+        assert float(found[1, 2, 0, row, column]) == pytest.approx(wanted, abs=1e-4)
+    assert torch.allclose(ssim_map(a, b, every=2), found[..., ::2, ::2], atol=1e-5)
+
+
 def test_pinball_is_least_at_the_quantile() -> None:
     sample = torch.linspace(0, 1, 1001)
     losses = [float(pinball(sample - bound, 0.95).mean()) for bound in (0.85, 0.95, 0.99)]

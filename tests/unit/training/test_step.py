@@ -48,7 +48,7 @@ def _double(batch: Batch) -> Batch:
 def _gradient(bundle: Bundle, batch: Batch, accumulate: int, weights: Weights) -> dict[str, torch.Tensor]:
     network: MedK2N = copy.deepcopy(bundle.network).to(batch.x.dtype).requires_grad_(True)
     network.zero_grad(set_to_none=True)
-    fabric = fabric_of("cpu")
+    fabric = fabric_of("cpu", "fp32")
     pupil, _ = fabric.setup(Pupil(network), torch.optim.SGD(network.parameters(), lr=0.0))
     torch.manual_seed(0)
     judges = Discriminators(6).to(batch.x.dtype) if weights.adversarial else None
