@@ -108,7 +108,11 @@ def prepare_archive(
             )
         taken = {} if frozen is None else frozen.of
         parts = frozen.shares if frozen is not None else shares or Shares()
-        splits = assign(whose, shares=parts, seed=seed if frozen is None else frozen.seed, frozen=taken)
+        shown: dict[str, list[list[str]]] = {}
+        for one in cases.values():
+            shown.setdefault(one["patient"], []).append(one["contrasts"])
+        order = seed if frozen is None else frozen.seed
+        splits = assign(whose, shares=parts, seed=order, frozen=taken, shown=shown)
         write_splits(splits, out / SPLITS)
         sides = {patient: splits.of[patient] for patient in whose}
         document = {

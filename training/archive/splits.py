@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 
 from training.errors import TrainingError
@@ -53,7 +54,12 @@ class Splits:
 
 
 def assign(
-    sites: Mapping[str, str], *, shares: Shares, seed: int, frozen: Mapping[str, str] | None = None
+    sites: Mapping[str, str],
+    *,
+    shares: Shares,
+    seed: int,
+    frozen: Mapping[str, str] | None = None,
+    shown: Mapping[str, Sequence[Collection[str]]] | None = None,
 ) -> Splits:
     """Place every patient who has no place yet.
 
@@ -63,6 +69,8 @@ def assign(
     Args:
         sites: patient (salted hash) -> site.
         frozen: the places that are taken; none of them changes.
+        shown: patient -> contrasts of each study. Where nobody who validates shows two contrasts that somebody who
+            trains shows as well, two new patients exchange their places: nothing could be judged otherwise.
     """
     placed = dict(frozen or {})
     counts: dict[str, dict[str, int]] = {}
@@ -77,7 +85,44 @@ def assign(
     nobody_judges = not any(placed[patient] == "validation" for patient in sites)
     if nobody_judges and len(sites) >= ENOUGH_TO_VALIDATE and shares.validation > 0 and new:
         placed[new[-1]] = "validation"
+    if shown is not None:
+        placed = _judged(placed, new, sites, shown)
     return Splits(shares=shares, seed=seed, of=placed, added=tuple(new))
+
+
+def _judged(
+    placed: dict[str, str],
+    new: Sequence[str],
+    sites: Mapping[str, str],
+    shown: Mapping[str, Sequence[Collection[str]]],
+) -> dict[str, str]:
+    """The places after the least exchange that lets somebody judge what others learn; as they are where none does."""
+
+    def judges(of: Mapping[str, str]) -> bool:
+        learned = {
+            frozenset(pair)
+            for patient in sites
+            if of[patient] == "training"
+            for study in shown.get(patient, ())
+            for pair in combinations(study, 2)
+        }
+        return any(
+            frozenset(pair) in learned
+            for patient in sites
+            if of[patient] == "validation"
+            for study in shown.get(patient, ())
+            for pair in combinations(study, 2)
+        )
+
+    if judges(placed):
+        return placed
+    for judge in (patient for patient in new if placed[patient] == "validation"):
+        others = [patient for patient in new if placed[patient] != "validation"]
+        for other in sorted(others, key=lambda one: sites[one] != sites[judge]):
+            exchanged = {**placed, judge: placed[other], other: "validation"}
+            if judges(exchanged):
+                return exchanged
+    return placed
 
 
 def _place(patient: str, seed: int) -> str:

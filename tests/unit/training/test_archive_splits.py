@@ -55,6 +55,43 @@ def test_three_patients_or_more_leave_one_to_validate_and_every_site_keeps_its_s
             assert abs(counts[side] - getattr(Shares(), side) * total) <= 1.6
 
 
+@given(seed=st.integers(0, 999), rare=st.integers(1, 3))
+@settings(max_examples=60, deadline=None)
+def test_somebody_judges_what_others_learn_however_the_sides_fall(seed: int, rare: int) -> None:
+    """Twelve patients of whom some show only diffusion: both who validate may be of those."""
+    sites = dict.fromkeys((f"{n:02d}" for n in range(12)), "north")
+    shown = {p: [["T2", "DWI"] if int(p) < rare else ["T1", "T2", "FLAIR"]] for p in sites}
+    plain, made = (
+        assign(sites, shares=Shares(), seed=seed),
+        assign(sites, shares=Shares(), seed=seed, shown=shown),
+    )
+    assert Counter(made.of.values()) == Counter(plain.of.values()), "the shares stay"
+
+    def pairs(side: str) -> set[tuple[str, str]]:
+        return {
+            (a, b) for p in made.patients(side) for study in shown[p] for a in study for b in study if a != b
+        }
+
+    assert pairs("validation") & pairs("training")
+    assert made.of == plain.of or sum(made.of[p] != plain.of[p] for p in sites) == 2
+    later = {**sites, "new": "north"}
+    after = assign(later, shares=Shares(), seed=seed, frozen=made.of, shown={**shown, "new": [["T1", "T2"]]})
+    assert all(after.of[p] == side for p, side in made.of.items())
+
+
+def test_sides_that_would_leave_nothing_to_judge_exchange_two_patients() -> None:
+    sites = dict.fromkeys((f"{n:02d}" for n in range(12)), "north")
+    found = 0
+    for seed in range(300):
+        plain = assign(sites, shares=Shares(), seed=seed)
+        judges = plain.patients("validation")
+        shown = {p: [["DWI", "ADC"] if p in judges else ["T1", "T2"]] for p in sites}
+        made = assign(sites, shares=Shares(), seed=seed, shown=shown)
+        found += made.of != plain.of
+        assert any(shown[p] == [["T1", "T2"]] for p in made.patients("validation"))
+    assert found == 300
+
+
 def test_a_hundred_patients_are_divided_seventy_fifteen_fifteen() -> None:
     made = assign({f"{n:04x}": "north" for n in range(100)}, shares=Shares(), seed=1)
     assert Counter(made.of.values()) == {"training": 70, "validation": 15, "calibration": 15}
