@@ -216,7 +216,7 @@ class SynthesisSection(Section):
     def _bf16_needs_a_gpu(self) -> Self:
         if self.precision == "bf16" and self.device == "cpu":
             raise ValueError(
-                'precision "bf16" needs a GPU: a CPU emulates it and is slower; example: precision = "auto"'
+                'precision "bf16" needs a GPU: a CPU computes in fp32; example: precision = "auto"'
             )
         return self
 

@@ -18,7 +18,7 @@ def arithmetic(device: str, precision: str = "fp32", deterministic: bool | None 
 
     Args:
         device: torch device.
-        precision: fp32; bf16 on CUDA alone: a CPU emulates it, and is slower than in fp32.
+        precision: fp32; bf16 on CUDA alone: most CPUs emulate it, and calibrations on a CPU are of fp32.
         deterministic: an operation whose result may differ between two runs raises. Default: on a CPU, where it costs
             nothing.
 

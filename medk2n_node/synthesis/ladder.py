@@ -145,7 +145,7 @@ def resolve_precision(wanted: Wanted, device: str) -> Precision:
 
 
 def computes_bf16(device: str) -> bool:
-    """Whether the device computes in bfloat16. On a CPU it is emulated, and slower than fp32."""
+    """Whether the device computes in bfloat16. A CPU stays in fp32, in which images are calibrated."""
     import torch
 
     return device.startswith("cuda") and torch.cuda.is_available() and torch.cuda.is_bf16_supported()

@@ -98,21 +98,12 @@ def _judged(
 ) -> dict[str, str]:
     """The places after the least exchange that lets somebody judge what others learn; as they are where none does."""
 
+    def pairs(of: Mapping[str, str], side: str) -> set[frozenset[str]]:
+        studies = [study for patient in sites if of[patient] == side for study in shown.get(patient, ())]
+        return {frozenset(pair) for study in studies for pair in combinations(study, 2)}
+
     def judges(of: Mapping[str, str]) -> bool:
-        learned = {
-            frozenset(pair)
-            for patient in sites
-            if of[patient] == "training"
-            for study in shown.get(patient, ())
-            for pair in combinations(study, 2)
-        }
-        return any(
-            frozenset(pair) in learned
-            for patient in sites
-            if of[patient] == "validation"
-            for study in shown.get(patient, ())
-            for pair in combinations(study, 2)
-        )
+        return not pairs(of, "training").isdisjoint(pairs(of, "validation"))
 
     if judges(placed):
         return placed
