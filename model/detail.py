@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.layers import PlaneNorm, on_blocks
+from model.layers import on_blocks
+from model.plane_norm import PlaneNorm
 
 
 class DetailNet(nn.Module):

@@ -77,17 +77,17 @@ class Encoded:
     """K sources of B slices, encoded once for any number of targets.
 
     Attributes:
-        feature: (B, K, D, h, w), of each source dense; detail: K times (B, C, H/2, W/2); centre: (B, K, 1, H, W).
+        feature: K times (B, D, h, w); detail: K times (B, C, H/2, W/2); centre: (B, K, 1, H, W).
     """
 
-    feature: Tensor
+    feature: tuple[Tensor, ...]
     detail: tuple[Tensor, ...]
     centre: Tensor
 
     def of(self, sources: list[int]) -> Encoded:
         """Only the sources at these positions."""
         return Encoded(
-            feature=self.feature[:, sources],
+            feature=tuple(self.feature[k] for k in sources),
             detail=tuple(self.detail[k] for k in sources),
             centre=self.centre[:, sources],
         )
@@ -98,12 +98,13 @@ class Compared:
     """What the weight networks need of the sources, whatever the target.
 
     Attributes:
-        pooled: (B, K, D); distance: of two sources, (B, D) mean over places; seen: EffiWeightNet.look.
+        pooled: (B, K, D); distance: of two sources, (B, D) mean over places; seen: of keys, and of auxiliary
+            sources, what EffiWeightNet.look gives.
     """
 
     pooled: Tensor
     distance: dict[tuple[int, ...], Tensor]
-    seen: tuple[Tensor, Tensor] | None
+    seen: tuple[dict[int, Tensor], dict[int, Tensor]]
 
     def between(self, one: int, other: int) -> Tensor:
         """(B, D) how far two sources are from each other."""
@@ -156,7 +157,7 @@ class MedK2N(nn.Module):
         code = self.site(site)
         features = self.multiscale(levels, shift, code if len(code) == 1 else code.repeat(k, 1))
         return Encoded(
-            feature=features.unflatten(0, (k, -1)).transpose(0, 1),
+            feature=features.split(batch),
             detail=self.detail(planes, label),
             centre=x[:, :, 1:2],
         )
@@ -194,7 +195,7 @@ class MedK2N(nn.Module):
         """The targets from encoded sources; arguments as in `forward`."""
         keys = self.keys(sources, targets) if keys is None else keys
         compared = self._compare(encoded.feature, keys)
-        if len(targets) == 1 or self.training or encoded.feature.device.type != "cpu":
+        if len(targets) == 1 or self.training or encoded.centre.device.type != "cpu":
             return self._predict(encoded, compared, sources, targets, levels, keys, site)
         # No target reads another. One at a time its embedding folds into the weights and a smaller part of the
         # caches is needed; all at once is for training and for GPUs, which want large batches.
@@ -205,13 +206,14 @@ class MedK2N(nn.Module):
             ]
         )
 
-    def _compare(self, feature: Tensor, keys: list[int]) -> Compared:
-        """Each source once, and each with the key sources (B, K, D, h, w): the same for all targets."""
-        couples = {tuple(sorted((i, key))): None for key in keys for i in range(feature.shape[1]) if i != key}
+    def _compare(self, feature: tuple[Tensor, ...], keys: list[int]) -> Compared:
+        """Each source once, and each with the key sources (K times (B, D, h, w)): the same for all targets."""
+        with_key = {(i, key): None for key in keys for i in range(len(feature)) if i != key}
+        couples = {tuple(sorted(pair)): None for pair in with_key}
         return Compared(
-            pooled=feature.mean(dim=(3, 4)),
-            distance={(a, b): (feature[:, a] - feature[:, b]).abs().mean(dim=(2, 3)) for a, b in couples},
-            seen=self.effiweight.look(feature) if couples else None,
+            pooled=torch.stack([f.mean(dim=(2, 3)) for f in feature], dim=1),
+            distance={(a, b): (feature[a] - feature[b]).abs().mean(dim=(2, 3)) for a, b in couples},
+            seen=self.effiweight.look(feature, {key for _, key in with_key}, {i for i, _ in with_key}),
         )
 
     def _predict(
@@ -225,7 +227,7 @@ class MedK2N(nn.Module):
         site: Tensor,
     ) -> Prediction:
         feature, detail, centre = encoded.feature, encoded.detail, encoded.centre
-        batch, k, n = feature.shape[0], len(sources), len(targets)
+        batch, k, n = len(centre), len(sources), len(targets)
         code = self.site(site)
         e_target = self.target_embed.weight[targets]
         e_source = self.source_embed.weight[sources]
@@ -235,24 +237,25 @@ class MedK2N(nn.Module):
         key_image = _take(centre, keys)
         alike = keys[:1] if len(set(keys)) == 1 else keys  # one detail path serves all targets with this key
         first = self.taskhead(
-            _take(feature, keys), _beside([detail[k] for k in alike]), key_image, key_image, e_target, code
-        )
+            _beside([feature[k] for k in keys]), _beside([detail[k] for k in alike]), key_image, key_image,
+            e_target, code,
+        )  # fmt: skip
         base = gain * first.images.mean(dim=2, keepdim=True) + offset
         base_errors = self.quality(base, first.shared, key_image, e_target)
         pairs = tuple((i, j) for j in range(n) for i in range(k) if i != keys[j])
-        if not pairs or compared.seen is None:
-            none = feature.new_zeros(batch, 0)
+        if not pairs:
+            none = base.new_zeros(batch, 0)
             images = gain * first.images + offset
             below, above = first.interval()
             return Prediction(
                 images=images, base=base, below=below, above=above,
                 errors=self.quality(images, first.shared, key_image, e_target), base_errors=base_errors,
-                w_global=none, tau=none, w_eff=feature.new_zeros(batch, 0, 1, *feature.shape[-2:]), pairs=(),
+                w_global=none, tau=none, w_eff=base.new_zeros(batch, 0, 1, *feature[0].shape[-2:]), pairs=(),
             )  # fmt: skip
 
         # Round B: each auxiliary source of each target sees the key, itself and the base prediction, never another.
         aux, wanted = [i for i, _ in pairs], [j for _, j in pairs]
-        label = torch.tensor([targets[j] for j in wanted], device=feature.device)
+        label = torch.tensor([targets[j] for j in wanted], device=centre.device)
         e_i, e_j = e_source[aux], e_target[wanted]
         error = base_errors.mean(dim=2).detach()  # (B, N, 2, h, w)
         of_key = [keys[j] for j in wanted]
@@ -273,7 +276,7 @@ class MedK2N(nn.Module):
         parts = {factor: _parts(_resize(w_eff, factor), wanted, n) for factor in (1, 2, 4)}
         blends = [
             _blend(x, parts[factor], keys, pairs)
-            for x, factor in ((feature.unbind(1), 1), (detail, 2), (centre.unbind(1), 4))
+            for x, factor in ((feature, 1), (detail, 2), (centre.unbind(1), 4))
         ]
         second = self.taskhead(*blends[:2], key_image, blends[2], e_target, code)
         images = gain * second.images + offset

@@ -142,7 +142,7 @@ def decode(
         patch = F.avg_pool2d(inside[:, None], 4)[:, 0]
         return _Tile(
             patch=patch,
-            seen=torch.einsum("bkdhw,bhw->kd", encoded.feature.float(), patch),
+            seen=torch.stack([torch.einsum("bdhw,bhw->d", f.float(), patch) for f in encoded.feature]),
             errors=torch.cat([p.errors, p.base_errors], dim=2).float(),
             shares=(p.w_eff[:, :, 0] * patch[:, None]).sum(dim=(0, 2, 3)),
             passes=((p.w_global > p.tau).float() * patch.sum(dim=(1, 2))[:, None]).sum(dim=0),

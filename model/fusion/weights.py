@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -112,19 +113,16 @@ class EffiWeightNet(nn.Module):
         # Near one half at the start: neither a dead pair nor a pair that always wins.
         start_at(self.calculator[2], 1.0, zero_weight=True)
 
-    def look(self, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """Each source (B, K, D, h, w) as a key and as an auxiliary source, (B, K, G, h, w): once for all pairs."""
-        planes = feature.transpose(0, 1)  # as they lie in memory
-        key, aux = (
-            conv(planes.flatten(0, 1)).unflatten(0, (planes.shape[0], -1)).transpose(0, 1)
-            for conv in (self.key, self.aux)
-        )
-        return key, aux
+    def look(
+        self, feature: Sequence[Tensor], keys: Iterable[int], sources: Iterable[int]
+    ) -> tuple[dict[int, Tensor], dict[int, Tensor]]:
+        """Those of K sources (B, D, h, w) as keys and as auxiliary sources, (B, G, h, w) each: once for all pairs."""
+        return {k: self.key(feature[k]) for k in keys}, {i: self.aux(feature[i]) for i in sources}
 
     def forward(
         self,
         context: PairContext,
-        seen: tuple[Tensor, Tensor],
+        seen: tuple[dict[int, Tensor], dict[int, Tensor]],
         error: Tensor,
         keys: list[int],
         sources: list[int],
@@ -147,9 +145,9 @@ class EffiWeightNet(nn.Module):
         scalars = torch.stack([context.w_global, context.tau], dim=-1)
         fused = torch.cat([scalars, context.memory, context.gate, labels], dim=-1)
         strength = squash(self.calculator(fused))[..., None, None]  # (B, P, 1, 1, 1)
-        errors = self.error(error.flatten(0, 1)).unflatten(0, error.shape[:2])
-        maps = seen[0][:, keys] + seen[1][:, sources] + errors[:, targets]
-        place = 2 * torch.sigmoid(self.spatial(maps.flatten(0, 1))).unflatten(0, (batch, pairs))
+        errors = self.error(error.transpose(0, 1).flatten(0, 1)).split(batch)
+        maps = [seen[0][k] + seen[1][i] + errors[j] for k, i, j in zip(keys, sources, targets, strict=True)]
+        place = 2 * torch.sigmoid(self.spatial(torch.cat(maps))).unflatten(0, (pairs, batch)).transpose(0, 1)
         weight = (strength * place).clamp(EPSILON, 1 - EPSILON)
         gate = torch.sigmoid((context.w_global - context.tau) / GATE_WIDTH)[..., None, None, None]
         return weight * gate

@@ -63,4 +63,5 @@ class Mamba2(nn.Module):
         kernel = F.pad(self.conv1d.weight, (0, later))[:, :, None]
         rows = u.transpose(1, 2)[:, :, None]
         rows = F.conv2d(rows, kernel, self.conv1d.bias, padding=(0, later), groups=u.shape[-1])
-        return F.silu(rows, inplace=True)[:, :, 0].transpose(1, 2)
+        # Not rows[:, :, 0]: the gradient of a selection is laid out anew.
+        return F.silu(rows, inplace=True).squeeze(2).transpose(1, 2)

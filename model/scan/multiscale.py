@@ -37,15 +37,26 @@ class SpiralBlock(nn.Module):
         return torch.addcmul(x, self.scale, mixed)
 
 
+class Halving(nn.Conv2d):
+    """Each channel for itself, 3x3 pixels, to half the size: (B, D, h, w) -> (B, D, h/2, w/2)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, width, 3, stride=2, padding=1, groups=width)
+
+    def forward(self, input: Tensor) -> Tensor:  # torch's own name of the argument
+        if input.device.type != "cpu":
+            return super().forward(input)
+        with torch.autocast("cpu", enabled=False):  # its backward pass takes 24 times as long in bf16
+            return super().forward(input.float())
+
+
 class MultiScaleNet(nn.Module):
     """Encoder levels at strides 4, 8, 16, 32, each of `neck` channels -> F of `width` channels at stride 4."""
 
     def __init__(self, width: int, site: int = 0, neck: int | None = None) -> None:
         super().__init__()
         self.laterals = nn.ModuleList(Pointwise(neck or width, width) for _ in range(4))
-        self.down = nn.ModuleList(
-            nn.Conv2d(width, width, 3, stride=2, padding=1, groups=width) for _ in range(3)
-        )
+        self.down = nn.ModuleList(Halving(width) for _ in range(3))
         self.fine = DenseBlock(width, width // 2, site=site)
         self.spirals = nn.ModuleList(SpiralBlock(width, site) for _ in range(3))
         self.merge = nn.ModuleList(Pointwise(width, width) for _ in range(3))

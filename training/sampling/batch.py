@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -78,23 +79,28 @@ def candidates(brain: np.ndarray) -> np.ndarray:
     return np.flatnonzero(area > 0.12 * area.max())
 
 
+def _posed(array: np.ndarray, plane: int) -> np.ndarray:
+    """Slices of a plane first, in the poses of model.imaging.grid: axial (S, P, L), coronal (P, -S, L), sagittal
+    (L, -S, P)."""
+    axes, flip = (((0, 1, 2), False), ((1, 0, 2), True), ((2, 0, 1), True))[plane]
+    out = np.transpose(array, axes)
+    return out[:, ::-1] if flip else out
+
+
 def _cut_case(
-    case: Case, names: Sequence[str], rng: np.random.Generator, span: tuple[float, float] = (0.0, 1.0)
+    case: Case,
+    names: Sequence[str],
+    rng: np.random.Generator,
+    candidates_of: Callable[[int], np.ndarray],
+    span: tuple[float, float] = (0.0, 1.0),
 ) -> _Planes:
     """A random slice of a case, in a random plane where voxels are cubes, sometimes thick.
 
-    `span` is the part of the slices, from 0 (the lowest) to 1, that an axial one is taken from.
+    `candidates_of` a plane are the slices to choose from; `span` is the part of them, from 0 (the lowest) to 1, that an
+    axial one is taken from.
     """
     plane = int(rng.choice(3, p=[0.86, 0.07, 0.07])) if case.isotropic else 0
-    # Poses of model.imaging.grid: axial (S, P, L); coronal (P, -S, L); sagittal (L, -S, P).
-    axes, flip = (((0, 1, 2), False), ((1, 0, 2), True), ((2, 0, 1), True))[plane]
-
-    def posed(array: np.ndarray) -> np.ndarray:
-        out = np.transpose(array, axes)
-        return out[:, ::-1] if flip else out
-
-    brain = posed(case.brain)
-    slices = candidates(brain)
+    brain, slices = _posed(case.brain, plane), candidates_of(plane)
     if plane == 0 and span != (0.0, 1.0):
         first = int(span[0] * len(slices))
         slices = slices[first : max(first + 1, int(span[1] * len(slices)))]
@@ -111,7 +117,7 @@ def _cut_case(
         lo, hi = z, z + 1
     planes = {}
     for name in names:
-        volume = posed(case.contrasts[name])
+        volume = _posed(case.contrasts[name], plane)
         middle = volume[lo:hi].astype(np.float32).mean(axis=0)
         if single:
             planes[name] = np.stack([middle] * 3)
@@ -123,7 +129,7 @@ def _cut_case(
     return _Planes(
         planes=planes,
         brain=brain[z],
-        lesion=posed(case.lesion)[z],
+        lesion=_posed(case.lesion, plane)[z],
         quantiles={n: case.quantiles[n] for n in names},
         thickness=float(hi - lo) * thickness,
         stripped=case.stripped,
@@ -156,6 +162,7 @@ class Sampler:
         self.sites = list(sites) or [0] * len(cases)
         self.cases, self.weights = list(cases), np.asarray(weights, dtype=np.float64)
         self.heads, self.size, self.simulated = list(heads), size, simulated
+        self._found: dict[tuple[int, int], np.ndarray] = {}
 
     def draw(self, pattern: Pattern, count: int, rng: np.random.Generator) -> Batch:
         """`count` slices that have all contrasts of the pattern."""
@@ -168,7 +175,7 @@ class Sampler:
                 sample, where = self._simulated(names, rng), 0
             else:
                 chosen = int(rng.choice(fits, p=p))
-                sample = _cut_case(self.cases[chosen], names, rng)
+                sample = _cut_case(self.cases[chosen], names, rng, partial(self._candidates, chosen))
                 where = self._site(chosen, rng)
             site.append(where)
             rows.append(self._augment(sample, pattern, rng))
@@ -189,7 +196,8 @@ class Sampler:
             else:
                 there = [t in case.contrasts for t in pattern.targets]
                 have = [*pattern.sources, *(t for t, is_ in zip(pattern.targets, there, strict=True) if is_)]
-                sample, where = _cut_case(case, have, rng, one.span), self._site(one.case, rng)
+                sample = _cut_case(case, have, rng, partial(self._candidates, one.case), one.span)
+                where = self._site(one.case, rng)
                 blank = np.zeros_like(sample.planes[pattern.sources[0]])
                 sample.planes.update({t: blank for t in pattern.targets if t not in sample.planes})
             site.append(where)
@@ -198,6 +206,12 @@ class Sampler:
         batch = self._batch(pattern, rows, site, rng)
         seen = torch.tensor(present)
         return batch if bool(seen.all()) else replace(batch, present=seen)
+
+    def _candidates(self, case: int, plane: int) -> np.ndarray:
+        """`candidates`, looked for once: a whole mask is read for them."""
+        if (case, plane) not in self._found:
+            self._found[case, plane] = candidates(_posed(self.cases[case].brain, plane))
+        return self._found[case, plane]
 
     def _simulated(self, names: Sequence[str], rng: np.random.Generator) -> _Planes:
         head = self.heads[int(rng.integers(len(self.heads)))]

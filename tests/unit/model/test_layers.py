@@ -81,6 +81,29 @@ def test_the_plane_norms_weights_get_the_gradients_of_instance_norm(
     assert all(torch.allclose(a, b, rtol=1e-4) for a, b in zip(found, expected, strict=True))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("modulations", [1, 3])
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_the_plane_norms_own_backward_pass_is_that_of_instance_norm(
+    memory: torch.memory_format, modulations: int, dtype: torch.dtype
+) -> None:
+    norm = opened(PlaneNorm(6))
+    x = (5 + 3 * numbers(3, 6, 10, 14)).to(dtype).contiguous(memory_format=memory).requires_grad_()
+    gamma, beta = (numbers(modulations, 6, seed=k).requires_grad_() for k in (1, 2))
+    learn = [x, gamma, beta, *norm.parameters()]
+    exact = F.instance_norm(x.float(), weight=norm.weight, bias=norm.bias)  # type: ignore[arg-type]
+    exact = exact * (1 + gamma[:, :, None, None]) + beta[:, :, None, None]
+    way = numbers(3, 6, 10, 14, seed=3)
+    found, near = norm(x, gamma, beta), 1e-4 if dtype == torch.float32 else 0.02
+    assert found.dtype == dtype
+    assert torch.allclose(found.float(), exact, atol=near * float(exact.detach().abs().max()))
+    for name, a, b in zip(
+        ("x", "gamma", "beta", "weight", "bias"), torch.autograd.grad(found.float(), learn, way),
+        torch.autograd.grad(exact, learn, way), strict=True,
+    ):  # fmt: skip
+        assert torch.allclose(a.float(), b.float(), atol=near * float(b.abs().max())), name
+
+
 @pytest.mark.parametrize(("side", "kernel", "channels"), [(2, 3, 3), (4, 1, 1)])
 def test_a_convolution_of_blocks_needs_no_shuffling(side: int, kernel: int, channels: int) -> None:
     conv = nn.Conv2d(channels * side * side, 5, kernel, padding=kernel // 2)

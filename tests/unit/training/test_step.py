@@ -35,7 +35,7 @@ def _batch(spoilt: float = 0.0) -> Batch:
         small_case("c", ("T1", "T2", "FLAIR", "T1C"), 0.6), small_case("d", ("T1", "T2", "FLAIR", "T1C"), 0.9),
     ]  # fmt: skip
     sampler = Sampler(cases, [1.0] * 4, [], size=(64, 64), simulated=0.0, spoilt=spoilt)
-    return sampler.fill(PATTERN, [Sample(case=k) for k in range(4)], np.random.default_rng(1))
+    return sampler.fill(PATTERN, [Sample(case=k) for k in range(4)], np.random.default_rng(2))
 
 
 def _double(batch: Batch) -> Batch:
