@@ -157,7 +157,8 @@ class MedK2N(nn.Module):
         code = self.site(site)
         features = self.multiscale(levels, shift, code if len(code) == 1 else code.repeat(k, 1))
         return Encoded(
-            feature=features.split(batch),
+            # Of an exported graph, whose batch is free, a single size would be fixed.
+            feature=features.split([batch] * k),
             detail=self.detail(planes, label),
             centre=x[:, :, 1:2],
         )
@@ -227,7 +228,7 @@ class MedK2N(nn.Module):
         site: Tensor,
     ) -> Prediction:
         feature, detail, centre = encoded.feature, encoded.detail, encoded.centre
-        batch, k, n = len(centre), len(sources), len(targets)
+        batch, k, n = centre.shape[0], len(sources), len(targets)
         code = self.site(site)
         e_target = self.target_embed.weight[targets]
         e_source = self.source_embed.weight[sources]

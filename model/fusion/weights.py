@@ -145,7 +145,7 @@ class EffiWeightNet(nn.Module):
         scalars = torch.stack([context.w_global, context.tau], dim=-1)
         fused = torch.cat([scalars, context.memory, context.gate, labels], dim=-1)
         strength = squash(self.calculator(fused))[..., None, None]  # (B, P, 1, 1, 1)
-        errors = self.error(error.transpose(0, 1).flatten(0, 1)).split(batch)
+        errors = self.error(error.transpose(0, 1).flatten(0, 1)).split([batch] * error.shape[1])
         maps = [seen[0][k] + seen[1][i] + errors[j] for k, i, j in zip(keys, sources, targets, strict=True)]
         place = 2 * torch.sigmoid(self.spatial(torch.cat(maps))).unflatten(0, (pairs, batch)).transpose(0, 1)
         weight = (strength * place).clamp(EPSILON, 1 - EPSILON)
