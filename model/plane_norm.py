@@ -42,9 +42,9 @@ class PlaneNorm(nn.Module):
 class _Standardised(torch.autograd.Function):
     """gain * (x - mean) / deviation + offset; x (B, C, h, w), gain and offset (M, C), M = B or 1.
 
-    The backward pass of PyTorch's group_norm (2.13) on a CPU takes three times as long in fp32 and, fifteen times as
-    long, is of no use in bf16; and it ends the process where the weights' gradient is asked for and that of
-    channels-last data is not (new rows alone are trained).
+    The backward pass of PyTorch's group_norm (2.13) on a CPU takes three times as long in fp32, and five times that in
+    bf16 (decision 0039); and it ends the process where the weights' gradient is asked for and that of channels-last
+    data is not (new rows alone are trained).
     """
 
     @staticmethod
