@@ -21,7 +21,8 @@ from model.personal.pfm import UNKNOWN
 
 Floats = npt.NDArray[np.float64]
 
-#: What fewer patients showed without a guarantee gives way to what more patients showed of other sources.
+#: What fewer patients showed without a guarantee gives way to what more patients showed of other sources, and widens an
+#: interval but never narrows it: one easy head says nothing of the next.
 FEW = 5
 
 
@@ -94,8 +95,8 @@ class Calibration:
 
         Asked in this order, first answer taken: the same sources and site; the same sources of the unknown site; any
         sources of the site; any sources of the unknown site. An entry answers with its guaranteed factor, else with
-        its empirical one; fewer than FEW patients without a guarantee answer only where no entry has more. Calibrated
-        is only the first with a guaranteed factor.
+        its empirical one; fewer than FEW patients without a guarantee answer only where no entry has more, and with no
+        factor below 1. Calibrated is only the first with a guaranteed factor.
         """
         exact = tuple(sources)
         found = {(e.sources, e.site): e for e in self.entries if e.target == target}
@@ -112,10 +113,16 @@ class Calibration:
                     f" with {1 - self.delta:.0%} confidence.",
                 )  # fmt: skip
             lacks = self._lacks(entry, found.get((exact, site)) or found.get((exact, UNKNOWN)), exact, site)
+            showed = f"what {entry.patients} patient{'s' if entry.patients != 1 else ''} showed (factor {value:.2f})"
+            if value < 1 and entry.factor is None and entry.patients < FEW:
+                return Interval(
+                    factor=1.0, calibrated=False, patients=entry.patients,
+                    words=f"The uncertainty interval is uncalibrated: {lacks}; {showed} is too little to narrow it.",
+                )  # fmt: skip
             return Interval(
                 factor=value, calibrated=False, patients=entry.patients,
-                words=f"The uncertainty interval is uncalibrated: {lacks}; it is scaled by what {entry.patients}"
-                f" patient{'s' if entry.patients != 1 else ''} showed (factor {value:.2f}), without a guarantee.",
+                words=f"The uncertainty interval is uncalibrated: {lacks}; it is scaled by {showed}, without a"
+                " guarantee.",
             )  # fmt: skip
         return Interval(
             factor=1.0, calibrated=False, patients=0, words="The uncertainty interval is uncalibrated."

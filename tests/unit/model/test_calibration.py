@@ -94,8 +94,26 @@ def test_what_few_patients_showed_gives_way_to_what_more_showed_of_any_sources()
     assert (
         "uncalibrated: 3 patients are too few for T1 alone; it is scaled by what 12 patients" in found.words
     )
-    alone = Calibration(alpha=0.1, delta=0.1, entries=(of_three,)).interval("T2", ("T1",))
-    assert (alone.factor, alone.patients) == (0.8, 3)
+
+
+@pytest.mark.parametrize(
+    ("patients", "empirical", "factor", "words"),
+    [
+        (4, 0.64, 1.0, "; what 4 patients showed (factor 0.64) is too little to narrow it."),
+        (1, 0.64, 1.0, "; what 1 patient showed (factor 0.64) is too little to narrow it."),
+        (4, 1.3, 1.3, "; it is scaled by what 4 patients showed (factor 1.30), without a guarantee."),
+        (5, 0.64, 0.64, "; it is scaled by what 5 patients showed (factor 0.64), without a guarantee."),
+    ],
+)
+def test_few_patients_widen_an_interval_and_never_narrow_it(
+    patients: int, empirical: float, factor: float, words: str
+) -> None:
+    known = Calibration(
+        alpha=0.1, delta=0.1, entries=(entry(("T1",), patients, None, empirical), entry((), 1, None, 0.5))
+    )
+    found = known.interval("FLAIR", ("T1",))
+    assert (found.factor, found.calibrated, found.patients) == (factor, False, patients)
+    assert found.words.endswith(words)
 
 
 def test_a_target_that_was_never_measured_keeps_the_networks_own_width() -> None:
