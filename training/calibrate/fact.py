@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from model import Bundle
-from model.calibration import Distance, encoded, patients_needed, read_calibration
+from model.calibration import FEW, Distance, encoded, patients_needed, read_calibration
 from model.personal.pfm import UNKNOWN
 from training.archive import Case
 from training.calibrate.distance import MARGIN, fit_distance, threshold_of
@@ -306,7 +306,8 @@ def _words(fact: dict[str, Any], exchangeable: bool) -> tuple[str, ...]:
     elif sure < len(entries):
         words.append(
             f"The others are uncalibrated: a guarantee needs {need} patients, at most {most} were at hand;"
-            " their factors are what these patients showed, without a guarantee."
+            f" their factors are what these patients showed, without a guarantee; fewer than {FEW} widen an interval"
+            " and never narrow it."
         )
     if fact["distance"] is None:
         words.append(
